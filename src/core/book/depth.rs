@@ -1,0 +1,5 @@
+//! The L2 book of one symbol.
+
+/// The L2 book of one symbol.
+#[derive(Debug, Default)]
+pub struct DepthBook {}

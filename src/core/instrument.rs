@@ -1,0 +1,537 @@
+//! Instruments: what can be traded, with every filter of the exchange typed, and the only way from price and quantity to money.
+//!
+//! A symbol's scales are fixed at its first definition, with headroom for mark and index prices (8 decimals at least).
+//! Later definitions of the same symbol raise `version`; one that needs a finer scale is listed under a new index.
+//! Tests: tables, properties of rounding.
+
+use crate::id::{AssetIx, SymbolIx};
+use crate::num::{
+    Money, NetQuantity, NumError, Price, Quantity, Rate, Rounding, div_round, mantissa_to_string, parse_i64, pow10,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Where a contract is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContractStatus {
+    /// Announced, not open yet.
+    PendingTrading,
+    /// Open.
+    Trading,
+    /// About to be delivered.
+    PreDelivering,
+    /// Being delivered.
+    Delivering,
+    /// Delivered.
+    Delivered,
+    /// About to be settled.
+    PreSettle,
+    /// Being settled.
+    Settling,
+    /// Closed.
+    Close,
+    /// The engine itself refuses it: a definition could not be followed.
+    Halted,
+    /// A status that this version does not know; treated as not tradable.
+    Other,
+}
+
+/// The kind of contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ContractType {
+    /// A perpetual future.
+    Perpetual,
+    /// A perpetual on a traditional asset; it has trading sessions.
+    TradifiPerpetual,
+    /// A future with a delivery date.
+    Delivery,
+    /// A type that this version does not know; treated as not tradable.
+    Other,
+}
+
+/// PRICE_FILTER. A bound of zero is switched off, as the exchange defines it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PriceFilter {
+    /// Lowest price, zero if none.
+    pub min: Price,
+    /// Highest price, zero if none.
+    pub max: Price,
+    /// Step of the price, zero if none.
+    pub tick: Price,
+}
+
+/// LOT_SIZE or MARKET_LOT_SIZE.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LotFilter {
+    /// Smallest quantity.
+    pub min: Quantity,
+    /// Largest quantity, zero if none.
+    pub max: Quantity,
+    /// Step of the quantity, zero if none.
+    pub step: Quantity,
+}
+
+/// PERCENT_PRICE: a limit price is at most `up` × mark price for a buy and at least `down` × mark price for a sell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PercentPrice {
+    /// Multiplier for buys, above 1.
+    pub up: Rate,
+    /// Multiplier for sells, below 1.
+    pub down: Rate,
+}
+
+/// One leverage bracket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bracket {
+    /// Position notional from which the bracket holds.
+    pub notional_floor: Money,
+    /// Position notional up to which the bracket holds.
+    pub notional_cap: Money,
+    /// Highest leverage allowed.
+    pub max_leverage: u16,
+    /// Maintenance margin rate.
+    pub maintenance_rate: Rate,
+    /// Maintenance amount ("cum"): margin = notional × rate − cum.
+    pub maintenance_amount: Money,
+}
+
+/// The exchange's filters of one symbol.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Filters {
+    /// PRICE_FILTER.
+    pub price: PriceFilter,
+    /// LOT_SIZE.
+    pub lot: LotFilter,
+    /// MARKET_LOT_SIZE.
+    pub market_lot: LotFilter,
+    /// MAX_NUM_ORDERS: open ordinary orders, `None` if not limited.
+    pub max_orders: Option<u32>,
+    /// MAX_NUM_ALGO_ORDERS: open conditional orders of the symbol, `None` if not limited.
+    pub max_conditional_orders: Option<u32>,
+    /// MIN_NOTIONAL, in the quote asset; not applied to reduce-only orders.
+    pub min_notional: Option<Money>,
+    /// PERCENT_PRICE.
+    pub percent_price: Option<PercentPrice>,
+    /// `triggerProtect`: how far mark and contract price may be apart for a protected trigger.
+    pub trigger_protect: Option<Rate>,
+    /// `marketTakeBound`: how far from the mark price a market order may take.
+    pub market_take_bound: Option<Rate>,
+    /// Filters by their name that this version does not know.
+    pub unknown: Vec<Box<str>>,
+}
+
+/// One tradable contract.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instrument {
+    /// Its index.
+    pub symbol: SymbolIx,
+    /// The exchange's name, upper case.
+    pub name: Arc<str>,
+    /// Counts the definitions of this index, from 1.
+    pub version: u32,
+    /// Where it is in its life.
+    pub status: ContractStatus,
+    /// Its kind.
+    pub contract: ContractType,
+    /// Base asset.
+    pub base: AssetIx,
+    /// Quote asset: prices and notional values.
+    pub quote: AssetIx,
+    /// Margin asset: profit, fees unless paid otherwise, funding.
+    pub margin: AssetIx,
+    /// Decimals of a [`Price`].
+    pub price_scale: u8,
+    /// Decimals of a [`Quantity`].
+    pub quantity_scale: u8,
+    /// The filters.
+    pub filters: Filters,
+    /// Liquidation fee rate.
+    pub liquidation_fee: Rate,
+    /// Leverage brackets by rising notional; empty when not known.
+    pub brackets: Vec<Bracket>,
+}
+
+impl Instrument {
+    /// The factor from (price mantissa × quantity mantissa) to a [`Money`] mantissa.
+    #[inline]
+    const fn notional_factor(&self) -> i128 {
+        pow10(Money::SCALE - self.price_scale - self.quantity_scale)
+    }
+
+    /// Price times quantity, exact (price and quantity scales add up to 18 at most).
+    #[inline]
+    pub fn notional(&self, price: Price, quantity: Quantity) -> Result<Money, NumError> {
+        self.signed_notional(price, NetQuantity::from_mantissa(quantity.mantissa()))
+    }
+
+    /// Price times a signed quantity, exact.
+    #[inline]
+    pub fn signed_notional(&self, price: Price, quantity: NetQuantity) -> Result<Money, NumError> {
+        let product = price.mantissa() as i128 * quantity.mantissa() as i128;
+        let amount = product.checked_mul(self.notional_factor()).ok_or(NumError::Overflow)?;
+        Ok(Money::new(self.quote, amount))
+    }
+
+    /// Reads a price of this instrument.
+    pub fn parse_price(&self, text: &str) -> Result<Price, NumError> {
+        parse_i64(text.as_bytes(), self.price_scale).map(Price::from_mantissa)
+    }
+
+    /// Reads a quantity of this instrument.
+    pub fn parse_quantity(&self, text: &str) -> Result<Quantity, NumError> {
+        let mantissa = parse_i64(text.as_bytes(), self.quantity_scale)?;
+        Quantity::from_mantissa(mantissa).ok_or_else(|| NumError::Negative(text.to_owned()))
+    }
+
+    /// Decimal text of a price without trailing zeros.
+    pub fn price_text(&self, price: Price) -> String {
+        mantissa_to_string(price.mantissa() as i128, self.price_scale)
+    }
+
+    /// Decimal text of a quantity without trailing zeros.
+    pub fn quantity_text(&self, quantity: Quantity) -> String {
+        mantissa_to_string(quantity.mantissa() as i128, self.quantity_scale)
+    }
+
+    /// Decimal text of a position without trailing zeros.
+    pub fn net_text(&self, quantity: NetQuantity) -> String {
+        mantissa_to_string(quantity.mantissa() as i128, self.quantity_scale)
+    }
+
+    /// The nearest `f64` to a price, for indicators.
+    #[inline]
+    pub fn price_f64(&self, price: Price) -> f64 {
+        price.mantissa() as f64 / pow10(self.price_scale) as f64
+    }
+
+    /// The nearest `f64` to a quantity, for indicators.
+    #[inline]
+    pub fn quantity_f64(&self, quantity: Quantity) -> f64 {
+        quantity.mantissa() as f64 / pow10(self.quantity_scale) as f64
+    }
+
+    /// From an indicator's value to a price on the tick. `None` when it is not finite, not positive or too large.
+    pub fn price_from(&self, value: f64, rounding: Rounding) -> Option<Price> {
+        let mantissa = to_mantissa(value, self.price_scale)?;
+        Some(self.round_price(Price::from_mantissa(mantissa), rounding)).filter(|p| p.mantissa() > 0)
+    }
+
+    /// From an indicator's value to a quantity on the lot step. `None` when it is not finite, negative or too large.
+    pub fn quantity_from(&self, value: f64, rounding: Rounding) -> Option<Quantity> {
+        let mantissa = to_mantissa(value, self.quantity_scale)?;
+        Quantity::from_mantissa(mantissa).map(|q| self.round_quantity(q, rounding))
+    }
+
+    /// The price rounded to the tick.
+    pub fn round_price(&self, price: Price, rounding: Rounding) -> Price {
+        let tick = self.filters.price.tick.mantissa();
+        Price::from_mantissa(round_to(price.mantissa(), tick, rounding))
+    }
+
+    /// The quantity rounded to the lot step.
+    pub fn round_quantity(&self, quantity: Quantity, rounding: Rounding) -> Quantity {
+        let step = self.filters.lot.step.mantissa();
+        Quantity::from_mantissa(round_to(quantity.mantissa(), step, rounding)).unwrap_or(Quantity::ZERO)
+    }
+
+    /// A price moved by `ticks` steps, never below one tick.
+    pub fn offset(&self, price: Price, ticks: i64) -> Price {
+        let tick = self.filters.price.tick.mantissa().max(1);
+        Price::from_mantissa(price.mantissa().saturating_add(ticks.saturating_mul(tick)).max(tick))
+    }
+
+    /// The bracket that holds for a position of this notional value.
+    pub fn bracket(&self, notional: Money) -> Option<&Bracket> {
+        let size = notional.abs().mantissa();
+        self.brackets.iter().find(|b| size <= b.notional_cap.mantissa()).or(self.brackets.last())
+    }
+}
+
+fn to_mantissa(value: f64, scale: u8) -> Option<i64> {
+    let scaled = value * pow10(scale) as f64;
+    // 2^62 leaves room for rounding to a step.
+    (scaled.is_finite() && scaled.abs() < 4.6e18).then(|| libm::round(scaled) as i64)
+}
+
+fn round_to(value: i64, step: i64, rounding: Rounding) -> i64 {
+    if step <= 0 {
+        return value;
+    }
+    let steps = div_round(value as i128, step as i128, rounding) * step as i128;
+    i64::try_from(steps).unwrap_or(value)
+}
+
+/// What an edge knows of an instrument before it has an index: everything as text or numbers of the exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstrumentSpec {
+    /// The exchange's name, upper case.
+    pub name: String,
+    /// Where it is in its life.
+    pub status: ContractStatus,
+    /// Its kind.
+    pub contract: ContractType,
+    /// Base asset's name.
+    pub base: String,
+    /// Quote asset's name.
+    pub quote: String,
+    /// Margin asset's name.
+    pub margin: String,
+    /// Decimals that prices need at least.
+    pub price_decimals: u8,
+    /// Decimals that quantities need at least.
+    pub quantity_decimals: u8,
+    /// PRICE_FILTER as text: min, max, tick.
+    pub price: [String; 3],
+    /// LOT_SIZE as text: min, max, step.
+    pub lot: [String; 3],
+    /// MARKET_LOT_SIZE as text: min, max, step.
+    pub market_lot: [String; 3],
+    /// MAX_NUM_ORDERS.
+    pub max_orders: Option<u32>,
+    /// MAX_NUM_ALGO_ORDERS.
+    pub max_conditional_orders: Option<u32>,
+    /// MIN_NOTIONAL as text.
+    pub min_notional: Option<String>,
+    /// PERCENT_PRICE as text: up, down.
+    pub percent_price: Option<[String; 2]>,
+    /// `triggerProtect`.
+    pub trigger_protect: Option<Rate>,
+    /// `marketTakeBound`.
+    pub market_take_bound: Option<Rate>,
+    /// `liquidationFee`.
+    pub liquidation_fee: Rate,
+    /// Filters of unknown name.
+    pub unknown_filters: Vec<String>,
+    /// Leverage brackets, amounts as text: floor, cap, leverage, maintenance rate, maintenance amount.
+    pub brackets: Vec<(String, String, u16, Rate, String)>,
+}
+
+/// A journaled definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Definition {
+    /// An asset gets its index.
+    Asset { asset: AssetIx, name: Arc<str> },
+    /// An instrument is defined for the first time or anew.
+    Instrument(Box<Instrument>),
+}
+
+/// A definition that cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DefinitionError {
+    /// A number of the definition is wrong.
+    #[error("{symbol}: {field}: {error}")]
+    Number { symbol: String, field: &'static str, error: NumError },
+    /// Price and quantity need more decimals together than money has.
+    #[error(
+        "{symbol}: prices with {price} decimals and quantities with {quantity} need more than 18 decimals together"
+    )]
+    TooFine { symbol: String, price: u8, quantity: u8 },
+    /// The table of symbols or assets is full.
+    #[error("more than 65,535 symbols or assets")]
+    Full,
+    /// A definition names an index out of order.
+    #[error("definition of {0} does not follow the last index")]
+    OutOfOrder(String),
+}
+
+/// All assets and instruments that the engine knows, by index.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Universe {
+    assets: Vec<Arc<str>>,
+    instruments: Vec<Instrument>,
+    /// The live index of each name: the newest one.
+    by_name: BTreeMap<Arc<str>, SymbolIx>,
+}
+
+/// Decimals kept for mark and index prices, which have 8 on the wire.
+const PRICE_SCALE_MIN: u8 = 8;
+
+impl Universe {
+    /// The asset's index by name.
+    pub fn asset(&self, name: &str) -> Option<AssetIx> {
+        self.assets.iter().position(|a| &**a == name).map(|ix| AssetIx(ix as u16))
+    }
+
+    /// The asset's name, `?` for an unknown index.
+    pub fn asset_name(&self, asset: AssetIx) -> &str {
+        self.assets.get(asset.ix()).map_or("?", |name| name)
+    }
+
+    /// All assets by index.
+    pub fn assets(&self) -> impl Iterator<Item = (AssetIx, &str)> {
+        self.assets.iter().enumerate().map(|(ix, name)| (AssetIx(ix as u16), &**name))
+    }
+
+    /// The instrument of an index that the engine handed out.
+    #[inline]
+    pub fn instrument(&self, symbol: SymbolIx) -> Option<&Instrument> {
+        self.instruments.get(symbol.ix())
+    }
+
+    /// The newest instrument of a name.
+    pub fn by_name(&self, name: &str) -> Option<&Instrument> {
+        self.by_name.get(name).and_then(|ix| self.instruments.get(ix.ix()))
+    }
+
+    /// All instruments by index.
+    pub fn instruments(&self) -> &[Instrument] {
+        &self.instruments
+    }
+
+    /// Turns what the exchange says into the definitions to admit: none when nothing changed.
+    pub fn plan(&self, spec: &InstrumentSpec) -> Result<Vec<Definition>, DefinitionError> {
+        let mut plan = Vec::new();
+        let mut assets = self.assets.clone();
+        let mut asset = |name: &str| {
+            if let Some(ix) = assets.iter().position(|a| &**a == name) {
+                return Ok(AssetIx(ix as u16));
+            }
+            let ix = AssetIx(u16::try_from(assets.len()).map_err(|_| DefinitionError::Full)?);
+            assets.push(name.into());
+            plan.push(Definition::Asset { asset: ix, name: name.into() });
+            Ok(ix)
+        };
+        let (base, quote, margin) = (asset(&spec.base)?, asset(&spec.quote)?, asset(&spec.margin)?);
+        let old = self.by_name(&spec.name);
+        let next = SymbolIx(u16::try_from(self.instruments.len()).map_err(|_| DefinitionError::Full)?);
+        let fits = |i: &&Instrument| i.price_scale >= spec.price_decimals && i.quantity_scale >= spec.quantity_decimals;
+        let (symbol, version, price_scale, quantity_scale) = match old.filter(fits) {
+            Some(i) => (i.symbol, i.version + 1, i.price_scale, i.quantity_scale),
+            None => {
+                if let Some(outgrown) = old {
+                    let mut halted = outgrown.clone();
+                    (halted.version, halted.status) = (halted.version + 1, ContractStatus::Halted);
+                    plan.push(Definition::Instrument(Box::new(halted)));
+                }
+                // Two decimals of headroom, so that a finer tick does not end the index at once.
+                let price = (spec.price_decimals + 2).max(PRICE_SCALE_MIN);
+                let quantity = spec.quantity_decimals.max(1);
+                (next, 1, price, quantity)
+            }
+        };
+        if price_scale + quantity_scale > Money::SCALE {
+            let symbol = spec.name.clone();
+            return Err(DefinitionError::TooFine { symbol, price: price_scale, quantity: quantity_scale });
+        }
+        let instrument = Instrument {
+            symbol,
+            name: spec.name.as_str().into(),
+            version,
+            status: spec.status,
+            contract: spec.contract,
+            base,
+            quote,
+            margin,
+            price_scale,
+            quantity_scale,
+            filters: filters(spec, quote, price_scale, quantity_scale)?,
+            liquidation_fee: spec.liquidation_fee,
+            brackets: brackets(spec, quote)?,
+        };
+        let same = |i: &Instrument| Instrument { version: instrument.version, ..i.clone() } == instrument;
+        if !old.is_some_and(|i| i.symbol == symbol && same(i)) {
+            plan.push(Definition::Instrument(Box::new(instrument)));
+        }
+        Ok(plan)
+    }
+
+    /// Takes an admitted definition. An index may be repeated (a new version) or be the next one.
+    pub fn define(&mut self, definition: &Definition) -> Result<(), DefinitionError> {
+        match definition {
+            Definition::Asset { asset, name } => match self.assets.get(asset.ix()) {
+                Some(known) if known == name => Ok(()),
+                None if asset.ix() == self.assets.len() => {
+                    self.assets.push(name.clone());
+                    Ok(())
+                }
+                _ => Err(DefinitionError::OutOfOrder(name.to_string())),
+            },
+            Definition::Instrument(instrument) => {
+                let ix = instrument.symbol.ix();
+                if ix > self.instruments.len() {
+                    return Err(DefinitionError::OutOfOrder(instrument.name.to_string()));
+                }
+                if ix == self.instruments.len() {
+                    self.instruments.push((**instrument).clone());
+                } else if self.instruments[ix].name == instrument.name {
+                    self.instruments[ix] = (**instrument).clone();
+                } else {
+                    return Err(DefinitionError::OutOfOrder(instrument.name.to_string()));
+                }
+                // Repeated definitions at a segment's head list every index; the newest index of a name wins.
+                let newest = self.by_name.entry(instrument.name.clone()).or_insert(instrument.symbol);
+                *newest = (*newest).max(instrument.symbol);
+                Ok(())
+            }
+        }
+    }
+
+    /// Everything that is needed to rebuild this universe, in order.
+    pub fn definitions(&self) -> impl Iterator<Item = Definition> {
+        let assets = self.assets().map(|(asset, name)| Definition::Asset { asset, name: name.into() });
+        assets.chain(self.instruments.iter().map(|i| Definition::Instrument(Box::new(i.clone()))))
+    }
+}
+
+fn filters(
+    spec: &InstrumentSpec,
+    quote: AssetIx,
+    price_scale: u8,
+    quantity_scale: u8,
+) -> Result<Filters, DefinitionError> {
+    let wrong = |field, error| DefinitionError::Number { symbol: spec.name.clone(), field, error };
+    let price = |field, text: &str| {
+        parse_i64(text.as_bytes(), price_scale).map(Price::from_mantissa).map_err(|e| wrong(field, e))
+    };
+    let quantity = |field, text: &str| {
+        let mantissa = parse_i64(text.as_bytes(), quantity_scale).map_err(|e| wrong(field, e))?;
+        Quantity::from_mantissa(mantissa).ok_or_else(|| wrong(field, NumError::Negative(text.to_owned())))
+    };
+    let lot = |field, text: &[String; 3]| {
+        Ok(LotFilter {
+            min: quantity(field, &text[0])?,
+            max: quantity(field, &text[1])?,
+            step: quantity(field, &text[2])?,
+        })
+    };
+    let rate = |field, text: &str| Rate::parse(text.as_bytes()).map_err(|e| wrong(field, e));
+    let percent_price = match &spec.percent_price {
+        Some([up, down]) => Some(PercentPrice { up: rate("PERCENT_PRICE", up)?, down: rate("PERCENT_PRICE", down)? }),
+        None => None,
+    };
+    let min_notional = spec.min_notional.as_ref().map(|text| Money::parse(quote, text.as_bytes()));
+    Ok(Filters {
+        price: PriceFilter {
+            min: price("PRICE_FILTER", &spec.price[0])?,
+            max: price("PRICE_FILTER", &spec.price[1])?,
+            tick: price("PRICE_FILTER", &spec.price[2])?,
+        },
+        lot: lot("LOT_SIZE", &spec.lot)?,
+        market_lot: lot("MARKET_LOT_SIZE", &spec.market_lot)?,
+        max_orders: spec.max_orders,
+        max_conditional_orders: spec.max_conditional_orders,
+        min_notional: min_notional.transpose().map_err(|e| wrong("MIN_NOTIONAL", e))?,
+        percent_price,
+        trigger_protect: spec.trigger_protect,
+        market_take_bound: spec.market_take_bound,
+        unknown: spec.unknown_filters.iter().map(|f| f.as_str().into()).collect(),
+    })
+}
+
+fn brackets(spec: &InstrumentSpec, quote: AssetIx) -> Result<Vec<Bracket>, DefinitionError> {
+    let money = |text: &str| {
+        let wrong = |error| DefinitionError::Number { symbol: spec.name.clone(), field: "brackets", error };
+        Money::parse(quote, text.as_bytes()).map_err(wrong)
+    };
+    let bracket = |(floor, cap, max_leverage, rate, amount): &(String, String, u16, Rate, String)| {
+        Ok(Bracket {
+            notional_floor: money(floor)?,
+            notional_cap: money(cap)?,
+            max_leverage: *max_leverage,
+            maintenance_rate: *rate,
+            maintenance_amount: money(amount)?,
+        })
+    };
+    spec.brackets.iter().map(bracket).collect()
+}

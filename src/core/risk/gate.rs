@@ -1,0 +1,32 @@
+//! The gate.
+
+use crate::order::NewOrder;
+use serde::{Deserialize, Serialize};
+
+/// Proof that the gate checked an intent and holds its exposure. Only the gate can build one.
+#[derive(Debug)]
+pub struct Approved(Grant);
+
+/// What the gate passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Grant {
+    /// Place this.
+    Place(NewOrder),
+    /// Anything else as it was wanted: cancel, cancel all, modify.
+    Other(crate::order::Intent),
+}
+
+impl Approved {
+    /// What was passed.
+    pub fn grant(&self) -> &Grant {
+        &self.0
+    }
+}
+
+/// Why an intent was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum Refusal {
+    /// Something typed but not supported.
+    #[error("{0} is not supported")]
+    Unsupported(std::borrow::Cow<'static, str>),
+}
