@@ -369,6 +369,10 @@ pub enum AlertCode {
     Overrun,
     /// A runaway strategy was stopped from sending.
     Runaway,
+    /// The ledger could not book or value something: the account is not trusted until it is reconciled.
+    BookingFailed,
+    /// The venue changed a balance for a reason other than trades, funding and transfers.
+    BalanceAdjusted,
 }
 
 /// What the engine decided from one input: journaled, and folded on recovery.
