@@ -153,6 +153,11 @@ pub struct Instrument {
 }
 
 impl Instrument {
+    /// Whether orders are taken: the contract is open and of a kind that this version knows.
+    pub const fn is_tradable(&self) -> bool {
+        matches!(self.status, ContractStatus::Trading) && !matches!(self.contract, ContractType::Other)
+    }
+
     /// The factor from (price mantissa × quantity mantissa) to a [`Money`] mantissa.
     #[inline]
     const fn notional_factor(&self) -> i128 {

@@ -130,6 +130,13 @@ pub struct OrderIntent {
     pub position_side: PositionSide,
 }
 
+impl OrderIntent {
+    /// Whether it can only shrink the strategy's position: `reduce_only`, or a conditional order that closes the position.
+    pub const fn reduces(&self) -> bool {
+        self.reduce_only || matches!(self.terms, Terms::Conditional(Conditional { close_position: true, .. }))
+    }
+}
+
 /// An order that passed the gate, as it is sent and as it is folded on recovery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewOrder {
