@@ -1,6 +1,8 @@
 //! The gate.
 
+use crate::id::AccountIx;
 use crate::order::NewOrder;
+pub use crate::risk::refusal::Refusal;
 use serde::{Deserialize, Serialize};
 
 /// Proof that the gate checked an intent and holds its exposure. Only the gate can build one.
@@ -21,14 +23,14 @@ impl Approved {
     pub fn grant(&self) -> &Grant {
         &self.0
     }
-}
 
-/// Why an intent was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
-    /// Something typed but not supported.
-    #[error("{0} is not supported")]
-    Unsupported(std::borrow::Cow<'static, str>),
+    /// The account that it concerns.
+    pub fn account(&self) -> AccountIx {
+        match &self.0 {
+            Grant::Place(order) => order.intent.id.account,
+            Grant::Other(intent) => intent.account(),
+        }
+    }
 }
 
 /// Builds the gate's proof for tests of the nodes behind the gate.

@@ -1,2 +1,3 @@
 //! Risk.
 pub mod gate;
+pub mod refusal;
