@@ -409,7 +409,31 @@ impl fmt::Display for Rate {
 pub struct Money {
     /// The asset.
     pub asset: AssetIx,
+    #[serde(with = "amount_form")]
     amount: i128,
+}
+
+/// An amount in the journal is its mantissa; in JSON and the like, where numbers end at 64 bits, its decimal text.
+mod amount_form {
+    use super::{Money, mantissa_to_string, parse_mantissa};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(amount: &i128, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() {
+            mantissa_to_string(*amount, Money::SCALE).serialize(to)
+        } else {
+            amount.serialize(to)
+        }
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<i128, D::Error> {
+        if from.is_human_readable() {
+            let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
+            parse_mantissa(text.as_bytes(), Money::SCALE).map_err(D::Error::custom)
+        } else {
+            i128::deserialize(from)
+        }
+    }
 }
 
 impl Money {
@@ -560,6 +584,17 @@ mod tests {
         let (usdt, bnb) = (Money::units(AssetIx(0), 1), Money::units(AssetIx(1), 1));
         assert_eq!(usdt.checked_add(bnb), Err(NumError::AssetMismatch(AssetIx(0), AssetIx(1))));
         assert_eq!(usdt.checked_add(usdt).map(Money::mantissa), Ok(2 * Money::UNIT));
+    }
+
+    #[test]
+    fn money_is_text_in_json_and_a_number_in_the_journal() {
+        let money = Money::new(AssetIx(1), -Money::UNIT * 425 - 5);
+        let json = serde_json::to_value(money).expect("serialisable");
+        assert_eq!(json, serde_json::json!({"asset": 1, "amount": "-425.000000000000000005"}));
+        assert_eq!(serde_json::from_value::<Money>(json).expect("readable"), money);
+        let bytes = postcard::to_allocvec(&money).expect("serialisable");
+        assert_eq!(bytes, postcard::to_allocvec(&(1u16, money.mantissa())).expect("serialisable"));
+        assert_eq!(postcard::from_bytes::<Money>(&bytes), Ok(money));
     }
 
     proptest! {
