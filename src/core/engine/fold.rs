@@ -1,0 +1,125 @@
+//! Recovery: folds recorded inputs and recorded decisions into a fresh engine. Nothing is decided anew, nothing is sent.
+//!
+//! Strategies are not stepped: they start fresh and warm up, unless their snapshot is still good.
+//! What a fold leaves in flight is made *unknown* by the `Input::Start` that follows it.
+
+use super::Engine;
+use crate::event::{Admitted, Decision, Event, Input, Station};
+use crate::id::Seq;
+use crate::node::Context;
+
+/// A (node, input) pair that is never stepped again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Quarantine {
+    /// The node.
+    pub station: Station,
+    /// The input.
+    pub seq: Seq,
+}
+
+/// One record of the journal, as recovery reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Record {
+    /// An admitted input.
+    Input(Admitted),
+    /// What the engine decided from it.
+    Decisions(Seq, Vec<Decision>),
+}
+
+/// A fold that cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FoldError {
+    /// A number is missing.
+    #[error("input {found:?} follows {last:?}: the journal has a hole")]
+    Hole { last: Seq, found: Seq },
+    /// A node panicked in the fold and is not quarantined for that input.
+    #[error("{station:?} panics at input {seq:?} during recovery")]
+    Fault { station: Station, seq: Seq },
+}
+
+impl Engine {
+    /// Folds one record. `quarantine` lists what is skipped; market inputs may be missing from the journal, so numbers may
+    /// have gaps where `gaps_allowed`.
+    pub fn fold(&mut self, record: Record, quarantine: &[Quarantine], gaps_allowed: bool) -> Result<(), FoldError> {
+        match record {
+            Record::Input(admitted) => {
+                let next = Seq(self.seq.0 + 1);
+                if admitted.seq < next || (admitted.seq > next && !gaps_allowed) {
+                    return Err(FoldError::Hole { last: self.seq, found: admitted.seq });
+                }
+                self.fold_input(admitted, quarantine)
+            }
+            Record::Decisions(_, decisions) => {
+                for decision in &decisions {
+                    self.fold_decision(decision);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn fold_input(&mut self, admitted: Admitted, quarantine: &[Quarantine]) -> Result<(), FoldError> {
+        // Command ids that nodes draw in the fold are thrown away with their commands.
+        let commands = self.commands.get();
+        let skipped: Vec<Station> = quarantine.iter().filter(|q| q.seq == admitted.seq).map(|q| q.station).collect();
+        self.decisions.clear();
+        self.faults.clear();
+        self.folding = true;
+        self.begin(admitted);
+        self.fold_cascade(&skipped);
+        self.folding = false;
+        self.decisions.clear();
+        self.commands.set(commands);
+        match self.faults.iter().find(|fault| fault.is_deciding()) {
+            Some(fault) => Err(FoldError::Fault { station: fault.station, seq: fault.seq }),
+            None => Ok(()),
+        }
+    }
+
+    /// The agenda as in life, without runners and without quarantined nodes.
+    fn fold_cascade(&mut self, skipped: &[Station]) {
+        while let Some((_, event)) = self.agenda.pop_front() {
+            let mut stations = std::mem::take(&mut self.stations);
+            stations.clear();
+            super::route(&event, &self.wiring, &mut stations);
+            for station in &stations {
+                if !matches!(station, Station::Runner(_)) && !skipped.contains(station) {
+                    self.dispatch(*station, &event);
+                }
+            }
+            self.stations = stations;
+            if let Event::Arm { .. } | Event::Disarm(_) = event {
+                self.keep(event);
+            }
+        }
+    }
+
+    fn fold_decision(&mut self, decision: &Decision) {
+        if let Decision::Command(command) = decision {
+            self.commands.set(self.commands.get().max(command.id.0));
+        }
+        let Engine { nodes, markets, universe, config, commands, .. } = self;
+        let context = Context { now: self.now, seq: self.seq, epoch: self.epoch, markets, universe, config, commands };
+        nodes.desks.iter_mut().for_each(|node| node.fold(decision, &context));
+        nodes.gates.iter_mut().for_each(|node| node.fold(decision, &context));
+        nodes.ledgers.iter_mut().for_each(|node| node.fold(decision, &context));
+        nodes.reconcilers.iter_mut().for_each(|node| node.fold(decision, &context));
+        nodes.risk.fold(decision, &context);
+    }
+
+    /// Takes the runners of the engine whose deciding nodes broke: strategies live on beside the rebuilt nodes.
+    pub fn adopt_runners(&mut self, broken: &mut Engine) {
+        self.nodes.runners = std::mem::take(&mut broken.nodes.runners);
+        self.observer = broken.observer.take();
+        // Runner timers were armed by steps that the fold does not repeat.
+        for (at, timer) in broken.timers.armed().filter(|(_, timer)| matches!(timer.station, Station::Runner(_))) {
+            self.timers.arm(timer, at);
+        }
+        self.markets = std::mem::take(&mut broken.markets);
+    }
+}
+
+/// Whether an input belongs into a journal that leaves out market data.
+pub fn is_market_data(input: &Input) -> bool {
+    matches!(input, Input::Market(_) | Input::History(_))
+}
