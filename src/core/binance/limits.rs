@@ -1,0 +1,195 @@
+//! The exchange's request limits as it counts them: weight per address and minute, orders per account and window.
+//!
+//! Counted here when sent, corrected by the headers of every answer. Limits come from `exchangeInfo.rateLimits`.
+//! Windows are the exchange's: aligned to its clock.
+
+use super::proto::ReplyHeaders;
+use crate::time::{Span, Ts};
+
+/// The request weight that one address may use in a minute. Shared by every session of the address.
+#[derive(Debug, Clone)]
+pub struct WeightLimit {
+    per_minute: u32,
+    used: u32,
+    minute: Ts,
+    banned_until: Ts,
+}
+
+/// Share of the weight that ordinary questions may use; the rest is kept for orders, cancels and reconciliation.
+const ORDINARY_SHARE_PERCENT: u32 = 80;
+
+impl WeightLimit {
+    /// A limit before the exchange has told its own: 2,400 a minute.
+    pub fn new() -> WeightLimit {
+        WeightLimit { per_minute: 2400, used: 0, minute: Ts::ZERO, banned_until: Ts::ZERO }
+    }
+
+    /// Takes the exchange's limit.
+    pub fn set_limit(&mut self, per_minute: u32) {
+        self.per_minute = per_minute.max(1);
+    }
+
+    /// Takes `weight` if it is left. `Err`: when to try again. `now` is the exchange's time.
+    pub fn take(&mut self, weight: u32, urgent: bool, now: Ts) -> Result<(), Ts> {
+        if now < self.banned_until {
+            return Err(self.banned_until);
+        }
+        self.roll(now);
+        let share = if urgent { 100 } else { ORDINARY_SHARE_PERCENT };
+        let bound = u64::from(self.per_minute) * u64::from(share) / 100;
+        if u64::from(self.used) + u64::from(weight) > bound {
+            return Err(self.minute.plus(Span::from_secs(60)));
+        }
+        self.used += weight;
+        Ok(())
+    }
+
+    /// Learns from an answer. 429 and 418 close the address until `Retry-After` (a minute when it is missing).
+    pub fn learn(&mut self, status: u16, headers: &ReplyHeaders, now: Ts) {
+        self.roll(now);
+        if let Some(used) = headers.used_weight_1m {
+            // Answers come out of order: within a minute the count only grows.
+            self.used = self.used.max(used);
+        }
+        if status == 429 || status == 418 {
+            let pause = headers.retry_after.unwrap_or(Span::from_secs(60)).max(Span::from_secs(1));
+            self.banned_until = self.banned_until.max(now.plus(pause));
+        }
+    }
+
+    /// Weight left in this minute.
+    pub fn left(&self) -> u32 {
+        self.per_minute.saturating_sub(self.used)
+    }
+
+    /// Until when the exchange refuses everything from this address.
+    pub fn banned_until(&self) -> Ts {
+        self.banned_until
+    }
+
+    fn roll(&mut self, now: Ts) {
+        let minute = now.floor(Span::from_secs(60));
+        if minute > self.minute {
+            (self.minute, self.used) = (minute, 0);
+        }
+    }
+}
+
+impl Default for WeightLimit {
+    fn default() -> WeightLimit {
+        WeightLimit::new()
+    }
+}
+
+/// Orders that one account may send: 300 in 10 s and 1,200 in a minute until the exchange tells its own.
+#[derive(Debug, Clone)]
+pub struct OrderLimit {
+    windows: [Window; 2],
+}
+
+#[derive(Debug, Clone)]
+struct Window {
+    length: Span,
+    max: u32,
+    used: u32,
+    start: Ts,
+}
+
+impl Window {
+    fn roll(&mut self, now: Ts) {
+        let start = now.floor(self.length);
+        if start > self.start {
+            (self.start, self.used) = (start, 0);
+        }
+    }
+}
+
+impl OrderLimit {
+    /// Limits before the exchange has told its own.
+    pub fn new() -> OrderLimit {
+        let window = |secs, max| Window { length: Span::from_secs(secs), max, used: 0, start: Ts::ZERO };
+        OrderLimit { windows: [window(10, 300), window(60, 1200)] }
+    }
+
+    /// Takes the exchange's limit of one window (10 s or 60 s; others are not known today and ignored).
+    pub fn set_limit(&mut self, length: Span, max: u32) {
+        self.windows.iter_mut().filter(|w| w.length == length).for_each(|w| w.max = max.max(1));
+    }
+
+    /// Takes one order. `Err`: when to try again. `now` is the exchange's time.
+    pub fn take(&mut self, now: Ts) -> Result<(), Ts> {
+        self.windows.iter_mut().for_each(|w| w.roll(now));
+        let full = self.windows.iter().filter(|w| w.used >= w.max).map(|w| w.start.plus(w.length)).max();
+        match full {
+            Some(until) => Err(until),
+            None => {
+                self.windows.iter_mut().for_each(|w| w.used += 1);
+                Ok(())
+            }
+        }
+    }
+
+    /// Learns from an answer.
+    pub fn learn(&mut self, headers: &ReplyHeaders, now: Ts) {
+        let counts = [headers.order_count_10s, headers.order_count_1m];
+        for (window, count) in self.windows.iter_mut().zip(counts) {
+            window.roll(now);
+            window.used = window.used.max(count.unwrap_or(0));
+        }
+    }
+}
+
+impl Default for OrderLimit {
+    fn default() -> OrderLimit {
+        OrderLimit::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: i64) -> Ts {
+        Ts::from_millis(secs * 1000)
+    }
+
+    #[test]
+    fn ordinary_questions_leave_room_for_urgent_ones() {
+        let mut limit = WeightLimit::new();
+        limit.set_limit(100);
+        assert_eq!(limit.take(80, false, at(0)), Ok(()));
+        assert_eq!(limit.take(1, false, at(1)), Err(at(60)));
+        assert_eq!(limit.take(20, true, at(1)), Ok(()));
+        assert_eq!(limit.take(1, true, at(59)), Err(at(60)));
+        assert_eq!(limit.take(1, false, at(60)), Ok(()));
+    }
+
+    #[test]
+    fn the_exchange_counts_what_others_behind_the_address_used() {
+        let mut limit = WeightLimit::new();
+        limit.learn(200, &ReplyHeaders { used_weight_1m: Some(2400), ..ReplyHeaders::default() }, at(5));
+        assert_eq!(limit.take(1, true, at(6)), Err(at(60)));
+        // A late answer of less does not give anything back.
+        limit.learn(200, &ReplyHeaders { used_weight_1m: Some(7), ..ReplyHeaders::default() }, at(7));
+        assert_eq!(limit.left(), 0);
+    }
+
+    #[test]
+    fn a_ban_closes_the_address_for_as_long_as_it_says() {
+        let mut limit = WeightLimit::new();
+        limit.learn(418, &ReplyHeaders { retry_after: Some(Span::from_secs(120)), ..ReplyHeaders::default() }, at(0));
+        assert_eq!(limit.take(1, true, at(119)), Err(at(120)));
+        assert_eq!(limit.take(1, true, at(120)), Ok(()));
+    }
+
+    #[test]
+    fn orders_are_counted_in_both_windows() {
+        let mut limit = OrderLimit::new();
+        limit.set_limit(Span::from_secs(10), 2);
+        limit.set_limit(Span::from_secs(60), 3);
+        assert_eq!((limit.take(at(0)), limit.take(at(1))), (Ok(()), Ok(())));
+        assert_eq!(limit.take(at(2)), Err(at(10)));
+        assert_eq!(limit.take(at(10)), Ok(()));
+        assert_eq!(limit.take(at(20)), Err(at(60)));
+    }
+}
