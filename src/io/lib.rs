@@ -1,1 +1,6 @@
+//! QCAT's I/O: bytes in and out, and the only wall clock. It decides nothing.
 
+pub mod net;
+pub mod serve;
+pub mod shell;
+pub mod sign;
