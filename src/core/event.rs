@@ -396,9 +396,10 @@ impl Station {
     /// The account of a station that belongs to one.
     pub fn account(self) -> Option<AccountIx> {
         match self {
-            Station::Gate(account) | Station::Desk(account) | Station::Ledger(account) | Station::Reconciler(account) => {
-                Some(account)
-            }
+            Station::Gate(account)
+            | Station::Desk(account)
+            | Station::Ledger(account)
+            | Station::Reconciler(account) => Some(account),
             Station::Markets | Station::Runner(_) | Station::Risk => None,
         }
     }

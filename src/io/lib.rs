@@ -2,5 +2,4 @@
 
 pub mod net;
 pub mod serve;
-pub mod shell;
 pub mod sign;

@@ -155,14 +155,19 @@ impl<X: Exchange + 'static> Server<X> {
     }
 
     async fn serve(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let wants_upgrade = request.headers().get("upgrade").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let wants_upgrade =
+            request.headers().get("upgrade").is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"websocket"));
         if wants_upgrade { self.upgrade(request).await } else { self.answer(request).await }
     }
 
     async fn answer(self: Rc<Self>, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {
-            return reply((413, ReplyHeaders::default(), r#"{"code":-1100,"msg":"Request body is too large."}"#.to_owned()));
+            return reply((
+                413,
+                ReplyHeaders::default(),
+                r#"{"code":-1100,"msg":"Request body is too large."}"#.to_owned(),
+            ));
         };
         let body = body.to_bytes();
         let mut query = head.uri.query().unwrap_or("").to_owned();
@@ -191,7 +196,9 @@ impl<X: Exchange + 'static> Server<X> {
 
     async fn upgrade(self: Rc<Self>, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
         let key = request.headers().get("sec-websocket-key").map(|key| derive_accept_key(key.as_bytes()));
-        let Some(accept) = key else { return reply((400, ReplyHeaders::default(), "Sec-WebSocket-Key is missing".to_owned())) };
+        let Some(accept) = key else {
+            return reply((400, ReplyHeaders::default(), "Sec-WebSocket-Key is missing".to_owned()));
+        };
         let (sender, receiver) = oneshot::channel();
         let peer = self.peer(Peer::Opening(sender));
         let path = request.uri().path().to_owned();

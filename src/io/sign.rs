@@ -38,7 +38,8 @@ impl Signer {
 
     /// Whether a query ends in a valid signature of what stands before it. Takes the same time for every wrong one.
     pub fn verify(&self, query: &str) -> bool {
-        let Some((signed, signature)) = query.rsplit_once("&signature=").or_else(|| query.strip_prefix("signature=").map(|s| ("", s)))
+        let Some((signed, signature)) =
+            query.rsplit_once("&signature=").or_else(|| query.strip_prefix("signature=").map(|s| ("", s)))
         else {
             return false;
         };
@@ -56,7 +57,8 @@ mod tests {
     /// The worked example of the exchange's documentation (SIGNED endpoint security, HMAC keys).
     #[test]
     fn the_published_example() {
-        let signer = Signer::new(&SecretString::from("2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"));
+        let signer =
+            Signer::new(&SecretString::from("2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"));
         let mut query = "symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000&timestamp=1591702613943".to_owned();
         signer.sign(&mut query);
         assert!(query.ends_with("&signature=3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9"));

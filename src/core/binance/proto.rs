@@ -132,7 +132,14 @@ pub struct PeerId(pub u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerIn<'a> {
     /// An HTTP request; exactly one `ServerOut::Reply` with the same peer follows, at once or later.
-    Http { peer: PeerId, method: &'a str, path: &'a str, query: &'a str, api_key: Option<&'a str>, signature_valid: bool },
+    Http {
+        peer: PeerId,
+        method: &'a str,
+        path: &'a str,
+        query: &'a str,
+        api_key: Option<&'a str>,
+        signature_valid: bool,
+    },
     /// A client wants a WebSocket at this path and query; `Accept` or `Refuse` follows at once.
     Open { peer: PeerId, path: &'a str, query: &'a str },
     /// A text frame.

@@ -8,11 +8,14 @@
 
 use crate::book::Markets;
 use crate::config::EngineConfig;
-use crate::event::{Admitted, Alert, AlertCode, Decision, Event, Input, OperatorCommand, Station, TimerId};
+use crate::event::{
+    Admitted, Alert, AlertCode, Decision, Equity, Event, Input, OperatorCommand, Station, TimerId, VirtualPosition,
+};
 use crate::id::{AccountIx, Seq, StrategyIx};
 use crate::instrument::Universe;
 use crate::node::{Context, Node, Outbox};
 use crate::order::desk::Desk;
+use crate::order::{Fill, OrderUpdate};
 use crate::order::reconcile::Reconciler;
 use crate::position::ledger::Ledger;
 use crate::risk::gate::Gate;
@@ -25,9 +28,11 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+pub mod budget;
 pub mod driver;
 pub mod flow;
 pub mod fold;
+pub mod inbox;
 pub mod snapshot;
 pub mod timers;
 
@@ -79,6 +84,28 @@ pub trait Observer: Send {
     fn event(&mut self, _seq: Seq, _now: Ts, _event: &Event) {}
 }
 
+/// What the last step told of orders, fills and worth: for views and projections, not journaled because recovery recomputes it.
+#[derive(Debug, Default)]
+pub struct Happened {
+    /// Orders that changed.
+    pub orders: Vec<OrderUpdate>,
+    /// Fills, each told once.
+    pub fills: Vec<Fill>,
+    /// Virtual positions that changed.
+    pub positions: Vec<VirtualPosition>,
+    /// Accounts whose worth was computed anew.
+    pub equities: Vec<Equity>,
+}
+
+impl Happened {
+    fn clear(&mut self) {
+        self.orders.clear();
+        self.fills.clear();
+        self.positions.clear();
+        self.equities.clear();
+    }
+}
+
 /// The nodes of one trading thread.
 #[derive(Debug, Default)]
 struct Nodes {
@@ -110,6 +137,7 @@ pub struct Engine {
     outbox: Outbox,
     decisions: Vec<Decision>,
     faults: Vec<Fault>,
+    happened: Happened,
     observer: Option<Box<dyn Observer>>,
 }
 
@@ -140,6 +168,7 @@ impl Engine {
             outbox: Outbox::new(OUTBOX_MAX),
             decisions: Vec::with_capacity(16),
             faults: Vec::new(),
+            happened: Happened::default(),
             observer: None,
         }
     }
@@ -159,8 +188,14 @@ impl Engine {
         debug_assert_eq!(admitted.seq.0, self.seq.0 + 1, "inputs are numbered without a gap");
         self.decisions.clear();
         self.faults.clear();
+        self.happened.clear();
         self.begin(admitted);
         self.cascade();
+    }
+
+    /// What the last step told of orders, fills and worth.
+    pub fn happened(&self) -> &Happened {
+        &self.happened
     }
 
     /// What the last step decided, in order.
@@ -394,7 +429,17 @@ impl Engine {
             Event::Resumed { scope } => self.decisions.push(Decision::Resumed { scope }),
             Event::Runner { strategy, state } => self.decisions.push(Decision::Runner { strategy, state }),
             Event::Alert(alert) => self.decisions.push(Decision::Alert(alert)),
-            _ => {}
+            Event::Order(update) => self.happened.orders.push(update),
+            Event::Fill(fill) => self.happened.fills.push(fill),
+            Event::Position(position) => self.happened.positions.push(position),
+            Event::Equity(equity) => self.happened.equities.push(equity),
+            Event::Input(_)
+            | Event::Intent(_)
+            | Event::Approved(_)
+            | Event::Budget(_)
+            | Event::Reconciled(_)
+            | Event::Untrusted(_)
+            | Event::Finding(_) => {}
         }
     }
 }

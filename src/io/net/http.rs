@@ -99,7 +99,11 @@ impl HttpClient {
                         request = Some(back);
                         continue;
                     }
-                    return Err(HttpFailure { written: true, timed_out: false, error: self.broken(&failed.into_error()) });
+                    return Err(HttpFailure {
+                        written: true,
+                        timed_out: false,
+                        error: self.broken(&failed.into_error()),
+                    });
                 }
             }
         }
@@ -132,7 +136,8 @@ impl HttpClient {
         if let Some(key) = api_key {
             request = request.header("X-MBX-APIKEY", key);
         }
-        let wrong = |_| NetError::Url { url: path.chars().take(64).collect(), reason: "it cannot be put into a request" };
+        let wrong =
+            |_| NetError::Url { url: path.chars().take(64).collect(), reason: "it cannot be put into a request" };
         request.body(Empty::new()).map_err(wrong)
     }
 

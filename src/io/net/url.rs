@@ -44,7 +44,11 @@ impl Url {
             },
         };
         let port = match port {
-            Some(port) => port.parse().ok().filter(|p| *p != 0).ok_or_else(|| wrong("its port is not a number from 1 to 65535"))?,
+            Some(port) => port
+                .parse()
+                .ok()
+                .filter(|p| *p != 0)
+                .ok_or_else(|| wrong("its port is not a number from 1 to 65535"))?,
             None => default_port,
         };
         if host.is_empty() {
@@ -55,7 +59,11 @@ impl Url {
 
     /// `host:port` for people and for the `Host` header.
     pub fn address(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     /// Whether the host is this machine.
@@ -71,7 +79,10 @@ mod tests {
     #[test]
     fn urls_are_parsed_or_refused_with_a_reason() {
         let url = Url::parse("wss://fstream.binance.com/public", ["ws", "wss"]).expect("a URL");
-        assert_eq!((url.tls, url.host.as_str(), url.port, url.path.as_str()), (true, "fstream.binance.com", 443, "/public"));
+        assert_eq!(
+            (url.tls, url.host.as_str(), url.port, url.path.as_str()),
+            (true, "fstream.binance.com", 443, "/public")
+        );
         assert!(!url.is_loopback());
         let url = Url::parse("http://[::1]:8080", ["http", "https"]).expect("a URL");
         assert_eq!((url.address().as_str(), url.path.as_str(), url.is_loopback()), ("[::1]:8080", "/", true));

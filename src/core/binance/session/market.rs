@@ -147,6 +147,14 @@ impl MarketSession {
         self.symbols.iter().all(|s| s.up)
     }
 
+    /// Starts a symbol's book over: something between here and the engine was lost.
+    pub fn resync(&mut self, symbol: SymbolIx, world: &World<'_>, out: &mut Vec<Action>) {
+        if let Some(at) = self.symbols.iter().position(|s| s.symbol == symbol) {
+            self.void_book(at, world.now, out);
+            self.symbol_down(at, StreamFault::Overflow, out);
+        }
+    }
+
     fn connect(&mut self, link: LinkId, world: &World<'_>, out: &mut Vec<Action>) {
         let mut streams = Vec::new();
         for state in &self.symbols {

@@ -1,0 +1,320 @@
+//! Runs an engine beside a simulated venue on a virtual clock: backtest, replay of recordings, simulation.
+//!
+//! Every source of inputs is merged by time; equal times go in this order: what the venue does by itself, what it sends, market
+//! data on its way to the engine, the engine's timers, the next market event at the venue. So a run is a function of its inputs.
+
+use super::budget::{RestartBudget, RestartRule};
+use super::fold::{FoldError, Quarantine, Record};
+use super::{Engine, Fault};
+use crate::command::VenueCommand;
+use crate::config::EngineConfig;
+use crate::event::{Decision, Input, Station};
+use crate::id::{Seq, StrategyIx};
+use crate::instrument::Definition;
+use crate::market::MarketInput;
+use crate::node::{encode_state, hash_bytes};
+use crate::strategy::registry::Registry;
+use crate::time::{Span, Ts};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+/// Something that a venue sends, and when it arrives at the engine.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Delivery {
+    /// When it arrives.
+    pub at: Ts,
+    /// What arrives.
+    pub input: Input,
+}
+
+/// The venue as the driver needs it: `core::venue` behind its typed interface.
+pub trait Counterparty {
+    /// The market moved, at the venue's own time.
+    fn market(&mut self, input: &MarketInput, out: &mut Vec<Delivery>);
+    /// A command was sent at `now`; its latency is the venue's to add.
+    fn command(&mut self, command: &VenueCommand, now: Ts, out: &mut Vec<Delivery>);
+    /// When [`Counterparty::wake`] wants to be called next.
+    fn next_wakeup(&self) -> Option<Ts>;
+    /// Does what is due.
+    fn wake(&mut self, now: Ts, out: &mut Vec<Delivery>);
+}
+
+/// How a driver runs.
+#[derive(Debug, Clone)]
+pub struct DriverOptions {
+    /// From the venue to the engine, for market data.
+    pub feed_latency: Span,
+    /// Restarts of a strategy that panics.
+    pub restart: RestartRule,
+    /// Keep every input and decision: needed to rebuild after a fault of a deciding node and to compare two runs.
+    pub keep_log: bool,
+}
+
+impl Default for DriverOptions {
+    fn default() -> DriverOptions {
+        DriverOptions { feed_latency: Span::from_millis(5), restart: RestartRule::default(), keep_log: false }
+    }
+}
+
+/// A run that cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DriverError {
+    /// A deciding node panicked and there is no log to rebuild it from.
+    #[error("{station:?} panicked at input {seq:?}; the run keeps no log to rebuild it from")]
+    Fault { station: Station, seq: Seq },
+    /// The rebuild failed.
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+    /// Market data went back in time.
+    #[error("market data goes back in time: {found:?} after {last:?}")]
+    Unordered { last: Ts, found: Ts },
+}
+
+/// An engine, a venue, and everything on its way between them.
+pub struct Driver<V> {
+    engine: Engine,
+    venue: V,
+    registry: Arc<Registry>,
+    options: DriverOptions,
+    /// On the way to the engine.
+    deliveries: BinaryHeap<Reverse<(Ts, u64)>>,
+    parcels: BTreeMap<u64, Input>,
+    next_parcel: u64,
+    /// Market data on the way to the engine; the latency is constant, so it stays in order.
+    feed: VecDeque<(Ts, MarketInput)>,
+    venue_time: Ts,
+    budgets: BTreeMap<StrategyIx, RestartBudget>,
+    log: Vec<Record>,
+    quarantine: Vec<Quarantine>,
+    trail: u64,
+    decisions: u64,
+    inputs: u64,
+    out: Vec<Delivery>,
+}
+
+impl<V> std::fmt::Debug for Driver<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").field("engine", &self.engine).field("inputs", &self.inputs).finish_non_exhaustive()
+    }
+}
+
+impl<V: Counterparty> Driver<V> {
+    /// A driver at time `start`, with definitions, configuration and the first epoch admitted.
+    pub fn new(
+        registry: Arc<Registry>,
+        venue: V,
+        options: DriverOptions,
+        start: Ts,
+        definitions: impl IntoIterator<Item = Definition>,
+        config: EngineConfig,
+    ) -> Result<Driver<V>, DriverError> {
+        let mut driver = Driver {
+            engine: Engine::new(registry.clone()),
+            venue,
+            registry,
+            options,
+            deliveries: BinaryHeap::new(),
+            parcels: BTreeMap::new(),
+            next_parcel: 0,
+            feed: VecDeque::new(),
+            venue_time: start,
+            budgets: BTreeMap::new(),
+            log: Vec::new(),
+            quarantine: Vec::new(),
+            trail: hash_bytes(b"qcat decisions"),
+            decisions: 0,
+            inputs: 0,
+            out: Vec::new(),
+        };
+        for definition in definitions {
+            driver.admit(start, Input::Definition(definition), &mut |_| {})?;
+        }
+        driver.admit(start, Input::Configuration(Box::new(config)), &mut |_| {})?;
+        let epoch = crate::id::next_epoch(None, start);
+        driver.admit(start, Input::Start { epoch }, &mut |_| {})?;
+        Ok(driver)
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The engine, to have somebody watch it.
+    pub fn engine_mut(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// The venue.
+    pub fn venue(&self) -> &V {
+        &self.venue
+    }
+
+    /// The venue, to change its faults in the middle of a run.
+    pub fn venue_mut(&mut self) -> &mut V {
+        &mut self.venue
+    }
+
+    /// All records, if the options say so.
+    pub fn log(&self) -> &[Record] {
+        &self.log
+    }
+
+    /// A hash of every decision so far, in order.
+    pub fn trail(&self) -> u64 {
+        self.trail
+    }
+
+    /// Inputs admitted so far.
+    pub fn inputs(&self) -> u64 {
+        self.inputs
+    }
+
+    /// Decisions made so far.
+    pub fn decisions(&self) -> u64 {
+        self.decisions
+    }
+
+    /// Brings an input to the engine at `at`, as a person or a stream would.
+    pub fn deliver(&mut self, at: Ts, input: Input) {
+        let parcel = self.next_parcel;
+        self.next_parcel += 1;
+        self.parcels.insert(parcel, input);
+        self.deliveries.push(Reverse((at, parcel)));
+    }
+
+    /// Runs through a source of market events in the order of their exchange time. `seen` looks at the engine after each input.
+    pub fn run(
+        &mut self,
+        source: impl IntoIterator<Item = MarketInput>,
+        seen: &mut dyn FnMut(&Engine),
+    ) -> Result<(), DriverError> {
+        for event in source {
+            let at = event.exchange_time;
+            if at < self.venue_time {
+                return Err(DriverError::Unordered { last: self.venue_time, found: at });
+            }
+            self.advance(at, seen)?;
+            self.market(event);
+        }
+        Ok(())
+    }
+
+    /// Goes on without new market events until `until`.
+    pub fn run_until(&mut self, until: Ts, seen: &mut dyn FnMut(&Engine)) -> Result<(), DriverError> {
+        self.advance(until, seen)
+    }
+
+    fn market(&mut self, event: MarketInput) {
+        self.venue.market(&event, &mut self.out);
+        self.take_out();
+        let arrives = event.exchange_time.plus(self.options.feed_latency);
+        self.feed.push_back((arrives, MarketInput { receive_time: arrives, ..event }));
+    }
+
+    /// Does everything that is due up to and including `until`.
+    #[inline]
+    fn advance(&mut self, until: Ts, seen: &mut dyn FnMut(&Engine)) -> Result<(), DriverError> {
+        loop {
+            let wake = self.venue.next_wakeup().unwrap_or(Ts::MAX);
+            let delivery = self.deliveries.peek().map_or(Ts::MAX, |Reverse((at, _))| *at);
+            let feed = self.feed.front().map_or(Ts::MAX, |(at, _)| *at);
+            let timer = self.engine.next_timer().map_or(Ts::MAX, |(at, _)| at);
+            let next = wake.min(delivery).min(feed).min(timer);
+            if next > until || next == Ts::MAX {
+                self.venue_time = self.venue_time.max(until);
+                return Ok(());
+            }
+            self.venue_time = self.venue_time.max(next);
+            if wake == next {
+                self.venue.wake(next, &mut self.out);
+                self.take_out();
+            } else if delivery == next {
+                if let Some(Reverse((at, parcel))) = self.deliveries.pop()
+                    && let Some(input) = self.parcels.remove(&parcel)
+                {
+                    self.admit(at, input, seen)?;
+                }
+            } else if feed == next {
+                if let Some((at, event)) = self.feed.pop_front() {
+                    self.admit(at, Input::Market(event), seen)?;
+                }
+            } else if let Some((at, timer)) = self.engine.next_timer() {
+                self.admit(at, Input::Timer(timer), seen)?;
+            }
+        }
+    }
+
+    fn take_out(&mut self) {
+        let mut out = std::mem::take(&mut self.out);
+        for delivery in out.drain(..) {
+            self.deliver(delivery.at, delivery.input);
+        }
+        self.out = out;
+    }
+
+    fn admit(&mut self, at: Ts, input: Input, seen: &mut dyn FnMut(&Engine)) -> Result<(), DriverError> {
+        let admitted = self.engine.admit(at, input);
+        let (seq, at) = (admitted.seq, admitted.at);
+        if self.options.keep_log {
+            self.log.push(Record::Input(admitted.clone()));
+        }
+        self.engine.step(admitted);
+        self.inputs += 1;
+        seen(&self.engine);
+        if !self.engine.decisions().is_empty() {
+            self.decided(seq, at);
+        }
+        if self.engine.faults().is_empty() {
+            return Ok(());
+        }
+        let faults = self.engine.faults().to_vec();
+        faults.into_iter().try_for_each(|fault| self.fault(fault, at))
+    }
+
+    fn decided(&mut self, seq: Seq, at: Ts) {
+        let decisions = self.engine.take_decisions();
+        self.decisions += decisions.len() as u64;
+        let mut bytes = encode_state(&(self.trail, seq));
+        bytes.extend(encode_state(&decisions));
+        self.trail = hash_bytes(&bytes);
+        for decision in &decisions {
+            if let Decision::Command(command) = decision {
+                self.venue.command(command, at, &mut self.out);
+            }
+        }
+        self.take_out();
+        if self.options.keep_log {
+            self.log.push(Record::Decisions(seq, decisions));
+        }
+    }
+
+    /// What the actors do in the daemon: a strategy is rebuilt after its pause, within its budget; deciding nodes at once.
+    fn fault(&mut self, fault: Fault, at: Ts) -> Result<(), DriverError> {
+        if let Station::Runner(strategy) = fault.station {
+            let rule = self.options.restart;
+            let budget = self.budgets.entry(strategy).or_insert_with(|| RestartBudget::new(rule));
+            match budget.take(at) {
+                Some(pause) => self.deliver(at.plus(pause), Input::Rebuild(fault.station)),
+                None => self.deliver(at, Input::GiveUp(strategy)),
+            }
+            return Ok(());
+        }
+        if !fault.is_deciding() {
+            return Ok(());
+        }
+        if !self.options.keep_log {
+            return Err(DriverError::Fault { station: fault.station, seq: fault.seq });
+        }
+        self.quarantine.push(Quarantine { station: fault.station, seq: fault.seq });
+        let mut rebuilt = Engine::new(self.registry.clone());
+        for record in self.log.iter().cloned() {
+            rebuilt.fold(record, &self.quarantine, false)?;
+        }
+        rebuilt.adopt_runners(&mut self.engine);
+        self.engine = rebuilt;
+        self.deliver(at, Input::Rebuild(fault.station));
+        Ok(())
+    }
+}
