@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub mod depth;
 mod ladder;
 pub mod naive;
+#[cfg(test)]
+mod tests;
 
 pub use depth::{BookOutcome, BookStatus, DepthBook, GapReason};
 
