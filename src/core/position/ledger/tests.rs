@@ -1,19 +1,20 @@
-//! Tests of the ledger: random fills against a plain recomputation, and worked examples of every booking.
+//! Tests of the ledger: worked examples of every booking; `model` plays random ones against a plain recomputation.
 
 use super::*;
 use crate::book::Markets;
-use crate::command::{AccountReason, AccountReport, Report, VenueBalance, VenuePosition};
-use crate::config::EngineConfig;
+use crate::command::{AccountReason, AccountReport, MarginType, Report, VenueBalance, VenuePosition};
+use crate::config::{AccountConfig, AccountLimits, EngineConfig, OnFault, OnStuckTrigger};
 use crate::event::Equity;
 use crate::id::{ClientOrderId, OrderKey, Seq, TradeId, VenueOrderId};
 use crate::instrument::{Definition, Instrument};
 use crate::market::Mark;
 use crate::num::{Price, Quantity, Rate, Side};
-use crate::order::Fill;
+use crate::order::{Fill, PositionMode};
 use crate::position::margin::tests::instrument;
-use proptest::prelude::*;
 use std::cell::Cell;
 use std::sync::Arc;
+
+mod model;
 
 const ACCOUNT: AccountIx = AccountIx(0);
 const USDT: AssetIx = AssetIx(1);
@@ -403,13 +404,6 @@ fn a_valuation_that_overflows_is_said_once() {
     assert!(!desk.mark(BTC, "90000000000").is_empty());
 }
 
-#[test]
-fn other_accounts_are_ignored() {
-    let mut desk = Desk::funded();
-    let fill = Fill { account: AccountIx(1), ..desk.trade(A, BTC, Side::Buy, 1, "9") };
-    assert!(desk.fill(fill).is_empty());
-}
-
 /// The invariants that hold after every booking, checked at some mark prices (whole numbers).
 fn assert_sums(desk: &Desk, marks: &[i64]) {
     let state = &desk.ledger.state;
@@ -434,146 +428,71 @@ fn assert_sums(desk: &Desk, marks: &[i64]) {
     }
 }
 
-#[derive(Debug, Clone)]
-enum Step {
-    Fill {
-        strategy: u16,
-        symbol: bool,
-        side: bool,
-        hedge: u8,
-        price: i64,
-        size: i64,
-        fee: i64,
-        bnb: bool,
-        realized: i64,
-    },
-    Funding {
-        change: i64,
-        named: bool,
-    },
-    Mark {
-        symbol: bool,
-        price: i64,
-    },
-    Repair {
-        quantity: i64,
-        price: i64,
-        wallet: i64,
-    },
-    Wait,
+#[test]
+fn the_view_names_margin_and_liquidation_price() {
+    let mut desk = Desk::funded();
+    desk.config.accounts.push(account());
+    for (symbol, size) in [(BTC, 10_000), (ETH, -5_000)] {
+        let fill = desk.trade(A, symbol, if size > 0 { Side::Buy } else { Side::Sell }, i64::abs(size), "200");
+        desk.fill(fill);
+    }
+    desk.mark(BTC, "220");
+    desk.mark(ETH, "230");
+    let view = desk.ledger.view(&desk.universe, &desk.config);
+    let btc = &view.positions[0];
+    assert_eq!(btc.entry_price, Some(desk.price("200")));
+    assert_eq!(btc.unrealized, Some(money(USDT, "200")));
+    assert_eq!(btc.initial_margin, Some(money(USDT, "220")));
+    assert_eq!(btc.maintenance_margin, Some(money(USDT, "8.8")));
+    assert_eq!(view.maintenance_margin, Some(money(USDT, "13.4")));
+    // (1000 - 4.6 - 150 - 10 × 200) / (10 × 0.004 - 10), rounded up.
+    assert_eq!(btc.liquidation_price, Some(desk.price("115.92369478")));
+    // 13.4 / 1050, rounded up.
+    assert_eq!(view.margin_ratio.map(|r| r.to_string()).as_deref(), Some("0.0127619048"));
+    let json = serde_json::to_value(&view).expect("serialisable");
+    assert_eq!(json["equity"]["unrealized"]["amount"], "50");
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let fill = (0u16..4, any::<bool>(), any::<bool>(), 0u8..8, 1i64..100_000_000_000, 0i64..5_000);
-    let money = (-1_000i64..1_000, any::<bool>(), -100_000i64..100_000);
-    prop_oneof![
-        10 => (fill, money).prop_map(|((strategy, symbol, side, hedge, price, size), (fee, bnb, realized))| {
-            Step::Fill { strategy, symbol, side, hedge, price, size, fee, bnb, realized }
-        }),
-        2 => (-1_000_000i64..1_000_000, any::<bool>()).prop_map(|(change, named)| Step::Funding { change, named }),
-        2 => (any::<bool>(), 1i64..100_000_000_000).prop_map(|(symbol, price)| Step::Mark { symbol, price }),
-        1 => (-5_000i64..5_000, 1i64..100_000_000_000, 0i64..1_000_000)
-            .prop_map(|(quantity, price, wallet)| Step::Repair { quantity, price, wallet }),
-        1 => Just(Step::Wait),
-    ]
-}
-
-fn symbol(second: bool) -> SymbolIx {
-    if second { ETH } else { BTC }
-}
-
-impl Desk {
-    fn play(&mut self, step: &Step) -> Option<Fill> {
-        match *step {
-            Step::Fill { strategy, symbol: second, side, hedge, price, size, fee, bnb, realized } => {
-                let side = if side { Side::Buy } else { Side::Sell };
-                let fill = Fill {
-                    price: Price::from_mantissa(price),
-                    fee: (fee != 0).then_some(Money::new(if bnb { BNB } else { USDT }, fee as i128 * 10_000_000_000)),
-                    realized: Money::new(USDT, realized as i128 * 10_000_000_000),
-                    position_side: match hedge {
-                        0 => PositionSide::Long,
-                        1 => PositionSide::Short,
-                        _ => PositionSide::Both,
-                    },
-                    ..self.trade(StrategyIx(strategy), symbol(second), side, size, "1")
-                };
-                let events = self.fill(fill);
-                assert!(matches!(events[..], [Event::Position(_), Event::Equity(_)]), "{events:?}");
-                return Some(fill);
-            }
-            Step::Funding { change, named } => {
-                let named: &[SymbolIx] = if named { &[ETH] } else { &[] };
-                let change = Money::new(USDT, change as i128 * 10_000_000_000).to_string();
-                self.report(AccountReason::Funding, &[(USDT, "0.123", &change)], named);
-            }
-            Step::Mark { symbol: second, price } => {
-                let text = crate::num::mantissa_to_string(price as i128, 8);
-                self.mark(symbol(second), &text);
-            }
-            Step::Repair { quantity, price, wallet } => {
-                let text = crate::num::mantissa_to_string(price as i128, 8);
-                self.wait(5);
-                let venue = [(BTC, quantity, text.as_str())];
-                assert!(equal(&self.holdings(&venue, &[(USDT, &wallet.to_string())], true)));
-            }
-            Step::Wait => self.wait(20_000),
-        }
-        None
+fn account() -> AccountConfig {
+    let none = Money::zero(USDT);
+    AccountConfig {
+        name: "main".into(),
+        trading: true,
+        position_mode: PositionMode::OneWay,
+        multi_assets: false,
+        margin_type: MarginType::Cross,
+        leverage: 10,
+        limits: AccountLimits {
+            order_notional_max: none,
+            position_notional_max: none,
+            exposure_max: none,
+            leverage_max: Rate::ONE,
+            price_band: Rate::ONE,
+            order_rate_max: 1,
+            order_rate_window: DAY,
+            open_orders_max: 1,
+            open_conditionals_max: 1,
+            daily_loss_max: none,
+            runaway_orders_max: 1,
+            runaway_window: DAY,
+        },
+        on_fault: OnFault::default(),
+        triggering_bound: DAY,
+        on_stuck_trigger: OnStuckTrigger::default(),
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
-
-    /// After every step all sums agree, and a ledger restored from a snapshot goes on as if nothing had happened.
-    #[test]
-    fn sums_agree_at_every_step(steps in prop::collection::vec(step(), 0..40), cut in 0usize..40) {
-        let mut desk = Desk::funded();
-        let mut twin: Option<Desk> = None;
-        for (at, step) in steps.iter().enumerate() {
-            if at == cut {
-                let mut restored = Desk::new();
-                restored.ledger.restore(&desk.ledger.snapshot()).expect("readable");
-                restored.now = desk.now;
-                twin = Some(restored);
-            }
-            desk.play(step);
-            assert_sums(&desk, &[1, 77, 999]);
-            if let Some(twin) = &mut twin {
-                twin.play(step);
-                prop_assert_eq!(twin.ledger.state_hash(), desk.ledger.state_hash());
-            }
-        }
-    }
-
-    /// The incremental ledger is what a recomputation from the list of all fills gives.
-    #[test]
-    fn the_ledger_is_the_sum_of_its_fills(steps in prop::collection::vec(step(), 0..40)) {
-        let mut desk = Desk::funded();
-        let kept = |s: &&Step| matches!(s, Step::Fill { .. } | Step::Mark { .. });
-        let fills: Vec<Fill> = steps.iter().filter(kept).filter_map(|s| desk.play(s)).collect();
-        let sum = |pick: &dyn Fn(&Fill) -> bool, what: &dyn Fn(&Fill) -> i128| -> i128 {
-            fills.iter().filter(|f| pick(f)).map(what).sum()
-        };
-        let (realized, fee) = (|f: &Fill| f.realized.mantissa(), |f: &Fill| f.fee.map_or(0, Money::mantissa));
-        let paid_in = |asset| move |f: &Fill| f.fee.is_some_and(|fee| fee.asset == asset);
-        let start = Money::units(USDT, 1_000).mantissa();
-        let usdt = start + sum(&|_| true, &realized) - sum(&paid_in(USDT), &fee);
-        prop_assert_eq!(desk.ledger.balances().get(USDT).mantissa(), usdt);
-        let bnb = Money::UNIT - sum(&paid_in(BNB), &fee);
-        prop_assert_eq!(desk.ledger.balances().get(BNB).mantissa(), bnb);
-        for strategy in (0..4).map(StrategyIx) {
-            for symbol in [BTC, ETH] {
-                let own = |f: &Fill| f.strategy == strategy && f.symbol == symbol;
-                let instrument = desk.universe.instrument(symbol).expect("defined");
-                let signed = |f: &Fill| f.quantity.signed(f.side);
-                let spent = sum(&own, &|f| instrument.signed_notional(f.price, signed(f)).expect("fits").mantissa());
-                let size = sum(&own, &|f| signed(f).mantissa() as i128);
-                let book = desk.ledger.state.books.get(&(strategy, symbol));
-                prop_assert_eq!(book.map_or(0, |b| b.position.quantity.mantissa() as i128), size);
-                prop_assert_eq!(book.map_or(0, |b| b.position.balance().expect("fits").mantissa()), -spent);
-            }
-        }
-    }
+#[test]
+fn a_position_in_another_asset_is_kept_and_said() {
+    let mut desk = Desk::funded();
+    desk.config.accounts.push(account());
+    desk.config.accounts[0].limits.exposure_max = Money::zero(BNB);
+    let config = Box::new(desk.config.clone());
+    desk.send(Event::Input(Input::Configuration(config)));
+    let fill = desk.trade(A, BTC, Side::Buy, 1_000, "200");
+    let events = desk.fill(fill);
+    assert_eq!(alerts(&events), [AlertCode::SettingsDiffer]);
+    let told = equity(&events).expect("told");
+    assert_eq!((told.wallet, told.exposure), (money(BNB, "1"), Money::zero(BNB)));
+    assert_eq!(quantity(&desk, A, BTC), 1_000);
 }
