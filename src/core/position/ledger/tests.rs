@@ -193,6 +193,7 @@ fn a_fill_books_fee_in_any_asset_and_the_exchanges_profit() {
     let mut desk = Desk::funded();
     let fee = Some(money(BNB, "0.00012345"));
     let open = Fill { fee, ..desk.trade(A, BTC, Side::Buy, 1_000, "100") };
+    assert!(desk.fill(Fill { account: AccountIx(1), ..open }).is_empty(), "another account's");
     let events = desk.fill(open);
     let Some(Event::Position(told)) = events.first() else { panic!("the strategy is told first") };
     assert_eq!((told.strategy, told.quantity.mantissa(), told.cost.to_string().as_str()), (A, 1_000, "100"));
