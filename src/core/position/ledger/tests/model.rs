@@ -3,6 +3,18 @@
 use super::*;
 use proptest::prelude::*;
 
+/// Only the first look at an account without bookings of our own is silent.
+#[test]
+fn a_first_look_after_a_booking_is_a_repair() {
+    let mut desk = Desk::new();
+    let fill = desk.trade(A, BTC, Side::Buy, 1_000, "9");
+    desk.fill(fill);
+    desk.wait(10);
+    let events = desk.holdings(&[(BTC, 2_000, "9")], &[], true);
+    assert!(equal(&events));
+    assert_eq!(alerts(&events), [AlertCode::PositionRepaired]);
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Fill {
