@@ -1,6 +1,10 @@
 //! The protocol of Binance USDⓈ-M futures, sans-I/O: both sides of it.
 
+pub mod bridge;
+pub mod decode;
 pub mod encode;
 pub mod error;
+pub mod instruments;
 pub mod limits;
 pub mod proto;
+pub mod session;

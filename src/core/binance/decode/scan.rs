@@ -1,0 +1,338 @@
+//! The fast way for the hot market frames: one pass over the bytes, no allocation but for levels.
+//!
+//! The scanner accepts a strict subset of JSON: an object of plain scalars (no escapes, no fractions, no exponents outside
+//! of quotes) besides the level lists of a diff. At anything else it returns `None` and serde decides, so a doubt costs
+//! time, never a wrong event. A property test holds it equal to serde.
+
+use super::market::aggressor;
+use crate::id::TradeId;
+use crate::instrument::{Instrument, Universe};
+use crate::market::{AggTrade, BookLevels, Level, Mark, MarketEvent, MarketInput, Quote, Trade};
+use crate::num::{Price, Quantity, Rate, parse_i64};
+use crate::time::Ts;
+
+/// Decodes a hot frame, or `None` when the frame is of another kind or in any way unusual.
+pub fn scan(bytes: &[u8], universe: &Universe, receive_time: Ts) -> Option<MarketInput> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    cursor.expect(b'{')?;
+    let key = cursor.key()?;
+    let combined = key == b"stream";
+    if combined {
+        cursor.string()?;
+        cursor.expect(b',')?;
+        if cursor.key()? != b"data" {
+            return None;
+        }
+        cursor.expect(b'{')?;
+    } else {
+        cursor.at = 0;
+        cursor.expect(b'{')?;
+    }
+    let input = event(&mut cursor, universe, receive_time)?;
+    if combined {
+        cursor.expect(b'}')?;
+    }
+    cursor.skip_space();
+    (cursor.at == bytes.len()).then_some(input)
+}
+
+/// Which event it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    BookTicker,
+    Trade,
+    AggTrade,
+    Depth,
+    Mark,
+}
+
+/// The values of fields with a name of one letter, by that letter; `pu` and `st` besides.
+struct Fields<'a> {
+    by_letter: [&'a [u8]; 64],
+    previous: &'a [u8],
+    margin: &'a [u8],
+    bids: Option<Vec<Level>>,
+    asks: Option<Vec<Level>>,
+}
+
+impl<'a> Fields<'a> {
+    /// The text of a field that must be there.
+    #[inline]
+    fn get(&self, letter: u8) -> Option<&'a [u8]> {
+        let text = self.by_letter[(letter - b'A') as usize];
+        if text.is_empty() { None } else { Some(text) }
+    }
+
+    fn integer(&self, letter: u8) -> Option<i64> {
+        parse_i64(self.get(letter)?, 0).ok()
+    }
+
+    fn unsigned(&self, letter: u8) -> Option<u64> {
+        u64::try_from(self.integer(letter)?).ok()
+    }
+
+    fn time(&self, letter: u8) -> Option<Ts> {
+        self.integer(letter).map(Ts::from_millis)
+    }
+
+    fn price(&self, i: &Instrument, letter: u8) -> Option<Price> {
+        parse_i64(self.get(letter)?, i.price_scale).ok().map(Price::from_mantissa)
+    }
+
+    fn quantity(&self, i: &Instrument, letter: u8) -> Option<Quantity> {
+        Quantity::from_mantissa(parse_i64(self.get(letter)?, i.quantity_scale).ok()?)
+    }
+}
+
+fn event(cursor: &mut Cursor<'_>, universe: &Universe, receive_time: Ts) -> Option<MarketInput> {
+    let mut fields = Fields { by_letter: [&[]; 64], previous: &[], margin: &[], bids: None, asks: None };
+    let mut instrument: Option<&Instrument> = None;
+    let mut kind: Option<Kind> = None;
+    loop {
+        let key = cursor.key()?;
+        if cursor.peek()? == b'[' {
+            // The scales must be known already: the exchange sends the symbol first.
+            if kind != Some(Kind::Depth) {
+                return None;
+            }
+            let target = match key {
+                b"b" if fields.bids.is_none() => &mut fields.bids,
+                b"a" if fields.asks.is_none() => &mut fields.asks,
+                _ => return None,
+            };
+            *target = Some(cursor.levels(instrument?)?);
+        } else {
+            let value = cursor.scalar()?;
+            match key {
+                // Empty texts, repeated fields and the fields around events are left to serde.
+                _ if value.is_empty() => return None,
+                [letter @ (b'A'..=b'Z' | b'a'..=b'z')] => {
+                    let place = &mut fields.by_letter[(letter - b'A') as usize];
+                    if !place.is_empty() {
+                        return None;
+                    }
+                    *place = value;
+                    match letter {
+                        b'e' => kind = Some(kind_of(value)?),
+                        b's' => instrument = Some(universe.by_name(std::str::from_utf8(value).ok()?)?),
+                        _ => {}
+                    }
+                }
+                b"pu" if fields.previous.is_empty() => fields.previous = value,
+                b"st" if fields.margin.is_empty() => fields.margin = value,
+                [_] | b"pu" | b"st" | b"data" | b"id" | b"result" | b"error" | b"code" | b"msg" => return None,
+                _ => {}
+            }
+        }
+        match cursor.next_token()? {
+            b',' => {}
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    // COIN-M is filtered by the slow path.
+    if fields.margin == b"2" {
+        return None;
+    }
+    build(kind?, instrument?, fields, receive_time)
+}
+
+fn kind_of(word: &[u8]) -> Option<Kind> {
+    Some(match word {
+        b"bookTicker" => Kind::BookTicker,
+        b"trade" => Kind::Trade,
+        b"aggTrade" => Kind::AggTrade,
+        b"depthUpdate" => Kind::Depth,
+        b"markPriceUpdate" => Kind::Mark,
+        _ => return None,
+    })
+}
+
+fn build(kind: Kind, i: &Instrument, mut fields: Fields<'_>, receive_time: Ts) -> Option<MarketInput> {
+    let f = &mut fields;
+    let event = match kind {
+        Kind::BookTicker => MarketEvent::Quote(Quote {
+            update_id: f.unsigned(b'u')?,
+            bid: f.price(i, b'b')?,
+            bid_quantity: f.quantity(i, b'B')?,
+            ask: f.price(i, b'a')?,
+            ask_quantity: f.quantity(i, b'A')?,
+        }),
+        Kind::Trade => MarketEvent::Trade(Trade {
+            id: TradeId(f.integer(b't')?),
+            price: f.price(i, b'p')?,
+            quantity: f.quantity(i, b'q')?,
+            aggressor: aggressor(flag(f.get(b'm')?)?),
+            on_book: f.get(b'X').is_none_or(|word| word == b"MARKET"),
+        }),
+        Kind::AggTrade => MarketEvent::AggTrade(AggTrade {
+            id: f.integer(b'a')?,
+            first: TradeId(f.integer(b'f')?),
+            last: TradeId(f.integer(b'l')?),
+            price: f.price(i, b'p')?,
+            quantity: f.quantity(i, b'q')?,
+            aggressor: aggressor(flag(f.get(b'm')?)?),
+        }),
+        Kind::Depth => {
+            if f.get(b'b').or(f.get(b'a')).is_some() {
+                return None;
+            }
+            let previous = if f.previous.is_empty() { None } else { parse_i64(f.previous, 0).ok() };
+            MarketEvent::BookDelta(Box::new(BookLevels {
+                first_id: f.unsigned(b'U')?,
+                last_id: f.unsigned(b'u')?,
+                previous_id: u64::try_from(previous?).ok()?,
+                bids: f.bids.take()?,
+                asks: f.asks.take()?,
+            }))
+        }
+        Kind::Mark => MarketEvent::Mark(Mark {
+            mark_price: f.price(i, b'p')?,
+            index_price: f.price(i, b'i')?,
+            funding_rate: Rate::parse(f.get(b'r')?).ok()?,
+            next_funding: f.time(b'T')?,
+        }),
+    };
+    let exchange_time = f.time(b'E')?;
+    Some(MarketInput { symbol: i.symbol, exchange_time, receive_time, derived: false, event })
+}
+
+fn flag(word: &[u8]) -> Option<bool> {
+    match word {
+        b"true" => Some(true),
+        b"false" => Some(false),
+        _ => None,
+    }
+}
+
+struct Cursor<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Cursor<'a> {
+    #[inline]
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    /// The next byte that is not white space, not taken.
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        self.skip_space();
+        self.bytes.get(self.at).copied()
+    }
+
+    /// The next byte that is not white space, taken.
+    #[inline]
+    fn next_token(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        (self.next_token()? == byte).then_some(())
+    }
+
+    /// A key and its colon.
+    #[inline]
+    fn key(&mut self) -> Option<&'a [u8]> {
+        self.expect(b'"')?;
+        let key = self.rest_of_string()?;
+        self.expect(b':')?;
+        Some(key)
+    }
+
+    /// A text without its quotes.
+    #[inline]
+    fn string(&mut self) -> Option<&'a [u8]> {
+        self.expect(b'"')?;
+        self.rest_of_string()
+    }
+
+    #[inline]
+    fn rest_of_string(&mut self) -> Option<&'a [u8]> {
+        let rest = self.bytes.get(self.at..)?;
+        for (length, &byte) in rest.iter().enumerate() {
+            match byte {
+                b'"' => {
+                    self.at += length + 1;
+                    return rest.get(..length);
+                }
+                // Escapes, control characters and all that is not ASCII are left to serde.
+                b'\\' | 0..0x20 | 0x7f.. => return None,
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// A text, a whole number without sign, or a truth value. Null, fractions and signs are left to serde.
+    #[inline]
+    fn scalar(&mut self) -> Option<&'a [u8]> {
+        match self.peek()? {
+            b'"' => {
+                self.at += 1;
+                self.rest_of_string()
+            }
+            b'0'..=b'9' => {
+                let rest = self.bytes.get(self.at..)?;
+                let length = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+                let number = rest.get(..length)?;
+                let follows = rest.get(length)?;
+                // JSON has no leading zeros.
+                if (number[0] == b'0' && length > 1) || !matches!(follows, b',' | b'}' | b' ' | b'\n' | b'\r' | b'\t') {
+                    return None;
+                }
+                self.at += length;
+                Some(number)
+            }
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            _ => None,
+        }
+    }
+
+    fn word(&mut self, word: &'static [u8]) -> Option<&'a [u8]> {
+        let found = self.bytes.get(self.at..self.at + word.len())?;
+        if found != word {
+            return None;
+        }
+        self.at += word.len();
+        Some(found)
+    }
+
+    /// A list of `["price","quantity"]`.
+    fn levels(&mut self, i: &Instrument) -> Option<Vec<Level>> {
+        self.expect(b'[')?;
+        let mut levels = Vec::new();
+        if self.peek()? == b']' {
+            self.at += 1;
+            return Some(levels);
+        }
+        levels.reserve(16);
+        loop {
+            self.expect(b'[')?;
+            let price = self.string()?;
+            self.expect(b',')?;
+            let quantity = self.string()?;
+            self.expect(b']')?;
+            if price.is_empty() || quantity.is_empty() {
+                return None;
+            }
+            levels.push(Level {
+                price: Price::from_mantissa(parse_i64(price, i.price_scale).ok()?),
+                quantity: Quantity::from_mantissa(parse_i64(quantity, i.quantity_scale).ok()?)?,
+            });
+            match self.next_token()? {
+                b',' => {}
+                b']' => return Some(levels),
+                _ => return None,
+            }
+        }
+    }
+}
