@@ -3,10 +3,11 @@
 //! Mark price = index price = last trade on the book, funding rate zero, next funding unknown: a stand-in for equity and
 //! triggers, not for funding. Where real marks or real candles of the same interval appear, deriving them stops.
 
+use crate::candle::{CandleBuilder, CandleError, CandleEvent, check_interval};
 use crate::id::SymbolIx;
 use crate::instrument::{Instrument, Universe};
-use crate::market::{Candle, Mark, MarketEvent, MarketInput, Trade};
-use crate::num::{Money, Price, Quantity, Rate, Side};
+use crate::market::{Mark, MarketEvent, MarketInput};
+use crate::num::{Price, Rate};
 use crate::time::{Span, Ts};
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 pub struct DeriveParams {
     /// Time between two mark prices; `None`: no mark prices.
     pub marks: Option<Span>,
-    /// Intervals of the candles; each must be positive.
+    /// Intervals of the candles: whole seconds that divide a day.
     pub candles: Vec<Span>,
 }
 
@@ -26,8 +27,6 @@ impl DeriveParams {
 
 /// A trade may be told this much later than other events of its time; candles wait for it.
 const GRACE: Span = Span::from_millis(250);
-/// Empty candles in a row that are filled in; a longer hole stays a hole.
-const EMPTY_MAX: i64 = 100_000;
 
 /// Derives events of any number of symbols.
 #[derive(Debug, Clone)]
@@ -38,28 +37,19 @@ pub struct Deriver {
 
 #[derive(Debug, Clone)]
 struct Symbol {
-    /// Exchange time of the first event: candles that began before it are incomplete and never told.
-    since: Ts,
+    /// Price of the last trade on the book.
     last: Option<Price>,
     /// Real mark prices exist.
     real_marks: bool,
     next_mark: Ts,
-    makers: Vec<Maker>,
-}
-
-/// Makes candles of one interval.
-#[derive(Debug, Clone)]
-struct Maker {
-    interval: Span,
-    candle: Option<Candle>,
+    builders: Vec<CandleBuilder>,
 }
 
 impl Deriver {
     /// A deriver that has seen nothing.
-    pub fn new(mut params: DeriveParams) -> Deriver {
-        params.candles.retain(|interval| interval.nanos() > 0);
-        params.marks = params.marks.filter(|interval| interval.nanos() > 0);
-        Deriver { params, symbols: BTreeMap::new() }
+    pub fn new(params: DeriveParams) -> Result<Deriver, CandleError> {
+        params.candles.iter().try_for_each(|&interval| check_interval(interval))?;
+        Ok(Deriver { params, symbols: BTreeMap::new() })
     }
 
     /// Takes the next event of the recording and hands on, in order, what became due before it, then the event itself.
@@ -68,45 +58,55 @@ impl Deriver {
             return out.extend([input]);
         };
         let params = &self.params;
-        let symbol = self.symbols.entry(input.symbol).or_insert_with(|| Symbol {
-            since: input.exchange_time,
-            last: None,
-            real_marks: false,
-            next_mark: Ts::ZERO,
-            makers: params.candles.iter().map(|&interval| Maker { interval, candle: None }).collect(),
-        });
+        let symbol = self.symbols.entry(input.symbol).or_insert_with(|| Symbol::new(params, instrument, &input));
         symbol.note_real(&input);
         let derived = |exchange_time, event| MarketInput { exchange_time, derived: true, event, ..input.clone() };
-        let due = symbol.due(&input, params.marks);
+        let due = symbol.due(&input, instrument, params.marks);
         out.extend(due.into_iter().map(|(time, event)| derived(time, event)));
         if let MarketEvent::Trade(trade) = &input.event
             && trade.on_book
         {
             symbol.last = Some(trade.price);
-            symbol.makers.iter_mut().for_each(|maker| maker.add(trade, input.exchange_time, instrument));
         }
         out.extend([input]);
     }
 }
 
 impl Symbol {
+    fn new(params: &DeriveParams, instrument: &Instrument, first: &MarketInput) -> Symbol {
+        // The intervals were checked; one that cannot be built has no builder.
+        let mut builders: Vec<CandleBuilder> =
+            params.candles.iter().filter_map(|&interval| CandleBuilder::new(instrument, interval).ok()).collect();
+        builders.iter_mut().for_each(|builder| builder.complete_from(first.exchange_time));
+        Symbol { last: None, real_marks: false, next_mark: Ts::ZERO, builders }
+    }
+
     fn note_real(&mut self, input: &MarketInput) {
         match &input.event {
             MarketEvent::Mark(_) if !input.derived => self.real_marks = true,
-            MarketEvent::Candle(candle) if !input.derived => self.makers.retain(|m| m.interval != candle.interval),
+            MarketEvent::Candle(candle) if !input.derived => self.builders.retain(|b| b.interval() != candle.interval),
             _ => {}
         }
     }
 
     /// What is due before this event: closed candles by their end, then the newest mark price.
-    fn due(&mut self, input: &MarketInput, marks: Option<Span>) -> Vec<(Ts, MarketEvent)> {
+    fn due(&mut self, input: &MarketInput, instrument: &Instrument, marks: Option<Span>) -> Vec<(Ts, MarketEvent)> {
         let now = input.exchange_time;
-        let is_trade = matches!(input.event, MarketEvent::Trade(_));
-        let mut due = Vec::new();
-        for maker in &mut self.makers {
-            let reached = if is_trade { now } else { Ts::from_nanos(now.nanos() - GRACE.nanos()) };
-            maker.close_until(reached, self.since, &mut due);
+        let mut closed = Vec::new();
+        for builder in &mut self.builders {
+            match &input.event {
+                // A sum that does not fit interrupts the builder: the candle is missing, nothing else.
+                MarketEvent::Trade(trade) => {
+                    let _ = builder.on_trade(instrument, now, trade, &mut closed);
+                }
+                _ => builder.close_until(Ts::from_nanos(now.nanos().saturating_sub(GRACE.nanos())), &mut closed),
+            }
         }
+        let candle = |event| match event {
+            CandleEvent::Closed(candle) => Some((candle.close_time(), MarketEvent::Candle(Box::new(candle)))),
+            CandleEvent::Hole { .. } => None,
+        };
+        let mut due: Vec<(Ts, MarketEvent)> = closed.into_iter().filter_map(candle).collect();
         due.sort_by_key(|(time, _)| *time);
         if let (Some(interval), Some(price), false) = (marks, self.last, self.real_marks)
             && now >= self.next_mark
@@ -121,69 +121,13 @@ impl Symbol {
     }
 }
 
-impl Maker {
-    fn add(&mut self, trade: &Trade, time: Ts, instrument: &Instrument) {
-        // A trade of an earlier candle that comes late counts in the running one.
-        let candle = self.candle.get_or_insert_with(|| {
-            let zero = Money::zero(instrument.quote);
-            empty(self.interval, time.floor(self.interval), trade.price, zero)
-        });
-        if candle.trades == 0 {
-            (candle.open, candle.high, candle.low) = (trade.price, trade.price, trade.price);
-        }
-        candle.high = candle.high.max(trade.price);
-        candle.low = candle.low.min(trade.price);
-        candle.close = trade.price;
-        candle.trades = candle.trades.saturating_add(1);
-        candle.volume = candle.volume.checked_add(trade.quantity).unwrap_or(candle.volume);
-        if trade.aggressor == Side::Buy {
-            let sum = candle.taker_buy_volume.checked_add(trade.quantity);
-            candle.taker_buy_volume = sum.unwrap_or(candle.taker_buy_volume);
-        }
-        let sum = instrument.notional(trade.price, trade.quantity).and_then(|n| candle.quote_volume.checked_add(n));
-        candle.quote_volume = sum.unwrap_or(candle.quote_volume);
-    }
-
-    fn close_until(&mut self, time: Ts, since: Ts, due: &mut Vec<(Ts, MarketEvent)>) {
-        let Some(candle) = &mut self.candle else { return };
-        let behind = time.since(candle.close_time()).nanos() / self.interval.nanos();
-        if behind > EMPTY_MAX {
-            // Too long a hole: the running candle is told, then it begins anew with the next trade.
-            due.push((candle.close_time(), MarketEvent::Candle(Box::new(Candle { closed: true, ..*candle }))));
-            self.candle = None;
-            return;
-        }
-        while candle.close_time() <= time {
-            if candle.open_time >= since {
-                due.push((candle.close_time(), MarketEvent::Candle(Box::new(Candle { closed: true, ..*candle }))));
-            }
-            let zero = Money::zero(candle.quote_volume.asset);
-            *candle = empty(candle.interval, candle.close_time(), candle.close, zero);
-        }
-    }
-}
-
-fn empty(interval: Span, open_time: Ts, price: Price, quote_volume: Money) -> Candle {
-    Candle {
-        interval,
-        open_time,
-        open: price,
-        high: price,
-        low: price,
-        close: price,
-        volume: Quantity::ZERO,
-        quote_volume,
-        taker_buy_volume: Quantity::ZERO,
-        trades: 0,
-        closed: false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::binance::instruments;
     use crate::id::TradeId;
+    use crate::market::{Candle, Trade};
+    use crate::num::{Quantity, Side};
 
     fn input(millis: i64, event: MarketEvent) -> MarketInput {
         let time = Ts::from_millis(millis);
@@ -204,7 +148,8 @@ mod tests {
     fn run(events: Vec<MarketInput>) -> Vec<MarketInput> {
         let universe = instruments::builtin_universe().expect("embedded");
         let second = Span::from_secs(1);
-        let mut deriver = Deriver::new(DeriveParams { marks: Some(second), candles: vec![second] });
+        let mut deriver =
+            Deriver::new(DeriveParams { marks: Some(second), candles: vec![second] }).expect("seconds divide a day");
         let mut out = Vec::new();
         events.into_iter().for_each(|e| deriver.admit(e, &universe, &mut out));
         out.retain(|i| i.derived);

@@ -10,10 +10,12 @@ use crate::binance::decode::{self, Frame};
 use crate::binance::encode::{self, Encoded, Stamp};
 use crate::binance::error::{self, Meaning};
 use crate::binance::limits::{OrderLimit, WeightLimit};
-use crate::binance::proto::{Action, Auth, ClockOffset, HttpRequest, Incoming, LinkId, Method, ReplyHeaders, RequestId};
+use crate::binance::proto::{
+    Action, Auth, ClockOffset, HttpRequest, Incoming, LinkId, Method, ReplyHeaders, RequestId,
+};
 use crate::command::{
-    AccountSettings, Answer, CommandId, CommandKind, Outcome, Query, QueryAnswer, RequestOutcome, SymbolSettings, VenueCommand,
-    VenueError,
+    AccountSettings, Answer, CommandId, CommandKind, Outcome, Query, QueryAnswer, RequestOutcome, SymbolSettings,
+    VenueCommand, VenueError,
 };
 use crate::event::{Input, StreamFault, StreamState};
 use crate::id::AccountIx;
@@ -51,11 +53,21 @@ const LISTEN_KEY: &str = "/fapi/v1/listenKey";
 /// What a request is for.
 #[derive(Debug)]
 enum Pending {
-    Command { id: CommandId, kind: CommandKind },
+    Command {
+        id: CommandId,
+        kind: CommandKind,
+    },
     /// The state of a conditional order after its cancellation was accepted: the acceptance itself has none.
-    AfterCancel { id: CommandId },
-    Settings { id: CommandId, part: usize },
-    Time { sent: Ts },
+    AfterCancel {
+        id: CommandId,
+    },
+    Settings {
+        id: CommandId,
+        part: usize,
+    },
+    Time {
+        sent: Ts,
+    },
     Key,
     ExtendKey,
 }
@@ -243,6 +255,9 @@ impl AccountSession {
     fn frame(&mut self, bytes: &[u8], world: &World<'_>, out: &mut Vec<Action>) {
         match decode::decode_frame(bytes, world.universe, Some(self.options.account), world.now) {
             Ok(Frame::User(report)) => out.push(Action::Offer(Input::Report(report))),
+            Ok(Frame::MarginCalls(calls)) => {
+                out.extend(calls.into_iter().map(|call| Action::Offer(Input::Report(call))));
+            }
             Ok(Frame::ListenKeyExpired) => self.key_lost(world, out),
             Ok(Frame::Unknown(kind)) => {
                 self.unknown_frames += 1;
@@ -368,7 +383,8 @@ impl AccountSession {
             self.settings.remove(&id);
             return self.answer(id, Err(unreadable(&error)), out);
         }
-        if let SettingsParts { mode: Some(position_mode), multi_assets: Some(multi_assets), symbols: Some(_) } = *parts {
+        if let SettingsParts { mode: Some(position_mode), multi_assets: Some(multi_assets), symbols: Some(_) } = *parts
+        {
             let symbols = self.settings.remove(&id).and_then(|parts| parts.symbols).unwrap_or_default();
             let settings = AccountSettings { position_mode, multi_assets, symbols };
             self.answer(id, Ok(Answer::Settings(settings)), out);
@@ -508,7 +524,9 @@ fn weight(kind: &CommandKind) -> u32 {
 fn answer(query: &Query, body: &[u8], world: &World<'_>, account: AccountIx) -> Result<Answer, decode::DecodeError> {
     let universe = world.universe;
     Ok(match query {
-        Query::Order { conditional: false, .. } => Answer::Order(Box::new(decode::rest::order(body, universe, account)?)),
+        Query::Order { conditional: false, .. } => {
+            Answer::Order(Box::new(decode::rest::order(body, universe, account)?))
+        }
         Query::Order { conditional: true, .. } => {
             Answer::Conditional(Box::new(decode::rest::algo_order(body, universe, account)?))
         }

@@ -325,7 +325,15 @@ impl MarketSession {
         }
     }
 
-    fn reply(&mut self, id: RequestId, status: u16, headers: &ReplyHeaders, body: &[u8], world: &World<'_>, out: &mut Vec<Action>) {
+    fn reply(
+        &mut self,
+        id: RequestId,
+        status: u16,
+        headers: &ReplyHeaders,
+        body: &[u8],
+        world: &World<'_>,
+        out: &mut Vec<Action>,
+    ) {
         self.weight.borrow_mut().learn(status, headers, world.now);
         let Some(at) = self.asked_by(id) else { return };
         let Some(instrument) = world.universe.instrument(self.symbols[at].symbol) else { return };
@@ -356,7 +364,13 @@ impl MarketSession {
         }
         let symbol = state.symbol;
         let event = MarketEvent::BookReset(Box::new(levels));
-        out.push(Action::Offer(Input::Market(MarketInput { symbol, exchange_time, receive_time: now, derived: false, event })));
+        out.push(Action::Offer(Input::Market(MarketInput {
+            symbol,
+            exchange_time,
+            receive_time: now,
+            derived: false,
+            event,
+        })));
         let mut last_id = None;
         for diff in diffs.drain(..) {
             if let MarketEvent::BookDelta(levels) = &diff.event {
