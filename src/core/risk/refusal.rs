@@ -131,8 +131,8 @@ pub enum Refusal {
     #[error("symbol {} is not tradable: its status is {status:?}", symbol.0)]
     NotTradable { symbol: SymbolIx, status: ContractStatus },
     /// The contract's prices are not in the asset of the account's limits.
-    #[error("symbol {} is quoted in another asset than the limits of account {}", symbol.0, account.0)]
-    AssetMismatch { symbol: SymbolIx, account: AccountIx },
+    #[error("amounts of symbol {} are not in the asset of the account's limits", symbol.0)]
+    AssetMismatch { symbol: SymbolIx },
     /// Halted; orders that reduce and cancels pass.
     #[error("{scope:?} is halted: {reason:?}")]
     Halted { scope: Scope, reason: HaltReason },
