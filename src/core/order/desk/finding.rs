@@ -1,0 +1,75 @@
+//! What a reconciliation found: the venue's lists of open orders, compared with ours.
+#![deny(clippy::float_arithmetic)]
+
+use super::Desk;
+use crate::id::{OrderKey, SymbolIx, VenueOrderId};
+use crate::node::{Context, Outbox};
+use crate::order::state::{Leg, Order, OrderRef, Phase};
+use crate::order::{ConditionalReport, OrderReport};
+use crate::time::Ts;
+use std::collections::BTreeSet;
+
+impl Desk {
+    /// The list of open ordinary orders. What it has is taken like a report; what it lacks is asked for one by one, because
+    /// only the order itself can tell how it ended.
+    pub(super) fn on_open_orders(
+        &mut self,
+        asked_at: Ts,
+        orders: &[OrderReport],
+        context: &Context<'_>,
+        out: &mut Outbox,
+    ) {
+        for report in orders {
+            let known = self.state.locate(report.symbol, report.key, report.venue_id);
+            let changed = known.and_then(|id| self.state.entry(id)).map(|entry| entry.order.changed_at);
+            if changed.is_none_or(|changed| changed < asked_at) {
+                self.on_order_report(report, Some(asked_at), context, out);
+            }
+        }
+        let listed: BTreeSet<(SymbolIx, VenueOrderId)> = orders.iter().map(|o| (o.symbol, o.venue_id)).collect();
+        let missing = |order: &Order| {
+            let on_book = matches!(order.leg, Leg::Plain | Leg::Became { seen: true, .. });
+            on_book
+                && order.phase == Phase::Working
+                && order.venue_id.is_none_or(|venue| !listed.contains(&(order.symbol, venue)))
+        };
+        self.ask_missing(asked_at, missing, context, out);
+    }
+
+    /// The list of open conditional orders.
+    pub(super) fn on_open_conditionals(
+        &mut self,
+        asked_at: Ts,
+        orders: &[ConditionalReport],
+        context: &Context<'_>,
+        out: &mut Outbox,
+    ) {
+        for report in orders {
+            let known = match report.key {
+                OrderKey::Ours(id) => self.state.entry(OrderRef::Ours(id)),
+                OrderKey::Foreign(_) => self.state.entry(OrderRef::ForeignConditional(report.symbol, report.venue_id)),
+            };
+            if known.is_none_or(|entry| entry.order.changed_at < asked_at) {
+                self.on_conditional_report(report, context, out);
+            }
+        }
+        let listed: BTreeSet<(SymbolIx, OrderKey)> = orders.iter().map(|o| (o.symbol, o.key)).collect();
+        let missing = |order: &Order| {
+            Desk::is_waiting(order)
+                && matches!(order.phase, Phase::Working | Phase::Triggering { .. })
+                && !listed.contains(&(order.symbol, order.key))
+        };
+        self.ask_missing(asked_at, missing, context, out);
+    }
+
+    fn ask_missing(&mut self, asked_at: Ts, missing: impl Fn(&Order) -> bool, context: &Context<'_>, out: &mut Outbox) {
+        let open = self.state.open.iter().map(|(id, entry)| (id, &entry.order));
+        let gone = open.filter(|(_, order)| order.changed_at < asked_at && order.ask.is_none() && missing(order));
+        let gone: Vec<OrderRef> = gone.map(|(id, _)| *id).collect();
+        for id in gone {
+            let Some(mut entry) = self.state.take(id) else { continue };
+            entry.order.start_asking(context.now, true);
+            self.put(id, entry, context, out);
+        }
+    }
+}

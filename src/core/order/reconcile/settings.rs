@@ -1,0 +1,93 @@
+//! The account's settings at the venue against the configuration: a difference refuses trading until a later check agrees.
+#![deny(clippy::float_arithmetic)]
+
+use super::Reconciler;
+use crate::command::AccountSettings;
+use crate::config::AccountConfig;
+use crate::event::{AlertCode, Event};
+use crate::id::SymbolIx;
+use crate::node::{Context, Outbox};
+use std::collections::BTreeSet;
+
+impl Reconciler {
+    /// Checks all settings. Every difference is named in one alert, once until they change.
+    pub(super) fn check_settings(&mut self, settings: &AccountSettings, context: &Context<'_>, out: &mut Outbox) {
+        let Some(account) = context.config.account(self.account) else { return };
+        let mut differences = Vec::new();
+        if settings.position_mode != account.position_mode {
+            let (found, wanted) = (settings.position_mode, account.position_mode);
+            differences.push(format!("position mode is {found:?}, configured is {wanted:?}"));
+        }
+        if settings.multi_assets != account.multi_assets {
+            let (found, wanted) = (settings.multi_assets, account.multi_assets);
+            differences.push(format!("multi-assets mode is {found}, configured is {wanted}"));
+        }
+        for symbol in self.used_symbols(context) {
+            differences.extend(symbol_differences(settings, symbol, account, context));
+        }
+        self.state.settings = Some(differences.is_empty());
+        if differences.is_empty() {
+            self.state.told = None;
+            return;
+        }
+        let text = format!("the account's settings differ from the configuration: {}", differences.join("; "));
+        if self.state.told.as_ref() != Some(&text) {
+            self.alert(AlertCode::SettingsDiffer, None, text.clone(), out);
+            self.state.told = Some(text);
+        }
+    }
+
+    /// Leverage was changed at the venue.
+    pub(super) fn on_leverage(&mut self, symbol: SymbolIx, leverage: u16, context: &Context<'_>, out: &mut Outbox) {
+        let Some(account) = context.config.account(self.account) else { return };
+        if self.used_symbols(context).contains(&symbol) {
+            self.on_setting(leverage == account.leverage, context, out);
+        }
+    }
+
+    /// Multi-assets mode was changed at the venue.
+    pub(super) fn on_multi_assets(&mut self, multi_assets: bool, context: &Context<'_>, out: &mut Outbox) {
+        let Some(account) = context.config.account(self.account) else { return };
+        self.on_setting(multi_assets == account.multi_assets, context, out);
+    }
+
+    /// A setting was changed: to what differs, or back. Either way the whole has to be checked; the check tells what differs.
+    fn on_setting(&mut self, agrees: bool, context: &Context<'_>, out: &mut Outbox) {
+        if agrees && self.state.settings == Some(true) {
+            return;
+        }
+        self.state.settings = None;
+        if !agrees {
+            out.push(Event::Untrusted(self.account));
+        }
+        self.begin(context, out);
+    }
+
+    fn used_symbols(&self, context: &Context<'_>) -> BTreeSet<SymbolIx> {
+        let strategies = context.config.strategies.iter().filter(|strategy| strategy.account == self.account);
+        strategies.flat_map(|strategy| strategy.symbols.iter().copied()).collect()
+    }
+}
+
+fn symbol_differences(
+    settings: &AccountSettings,
+    symbol: SymbolIx,
+    account: &AccountConfig,
+    context: &Context<'_>,
+) -> Vec<String> {
+    let name =
+        context.universe.instrument(symbol).map_or_else(|| format!("symbol {}", symbol.0), |i| i.name.to_string());
+    let Some(found) = settings.symbols.iter().find(|settings| settings.symbol == symbol) else {
+        return vec![format!("the venue tells no settings of {name}")];
+    };
+    let mut differences = Vec::new();
+    if found.margin_type != account.margin_type {
+        let (found, wanted) = (found.margin_type, account.margin_type);
+        differences.push(format!("margin type of {name} is {found:?}, configured is {wanted:?}"));
+    }
+    if found.leverage != account.leverage {
+        let (found, wanted) = (found.leverage, account.leverage);
+        differences.push(format!("leverage of {name} is {found}, configured is {wanted}"));
+    }
+    differences
+}
