@@ -1,0 +1,116 @@
+use super::*;
+
+const MINIMAL: &str = "
+accounts:
+  - name: main
+    api_key: k
+    api_secret: s
+strategies:
+  - name: trend
+    kind: trend_follower
+    account: main
+    symbols: [BTCUSDT]
+    params: { fast: 5, size: 0.5, side: both }
+";
+
+fn faults(text: &str) -> Vec<String> {
+    match parse("c.yaml", text, &[]) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults.iter().map(ToString::to_string).collect(),
+    }
+}
+
+#[test]
+fn a_small_file_is_enough_and_the_rest_has_defaults() {
+    let config = parse("c.yaml", MINIMAL, &[]).expect("valid");
+    assert_eq!(config.exchange.rest_url, "https://fapi.binance.com");
+    assert_eq!(config.strategies[0].params["size"], qcat_core::config::ParamValue::Float(0.5));
+    assert_eq!(config.shutdown.order.len(), model::COMPONENT_NAMES.len());
+    assert!(!config.is_loopback());
+}
+
+#[test]
+fn every_fault_is_told_in_one_run_with_its_place() {
+    let text = "
+exchnge:
+  rest_url: x
+exchange:
+  rest_url: ftp://a
+  recv_window: 30
+accounts:
+  - name: main
+    api_key: k
+    api_secret: s
+    leverage: 200
+    leverage: 3
+    limits:
+      daily_loss_max: -5
+strategies:
+  - name: a
+    kind: trend_follower
+    account: other
+    symbols: []
+risk:
+  heartbeat: yes
+";
+    let found = faults(text);
+    let expect = [
+        "c.yaml:2:1: exchnge: unknown key; did you mean `exchange`?",
+        "c.yaml:5:13: exchange.rest_url: `ftp://a` is not a usable URL",
+        "c.yaml:6:16: exchange.recv_window: found `30`",
+        "c.yaml:11:15: accounts[0].leverage: found `200`, allowed: a whole number from 1 to 125",
+        "c.yaml:12:5: accounts[0].leverage: stands twice; the first is in line 11",
+        "c.yaml:14:23: accounts[0].limits.daily_loss_max: found `-5`",
+        "c.yaml:19:14: strategies[0].symbols: found an empty list",
+        "c.yaml:21:14: risk.heartbeat: found `yes`",
+    ];
+    for line in expect {
+        assert!(found.iter().any(|f| f.starts_with(line)), "missing: {line}\nfound: {found:#?}");
+    }
+    assert_eq!(found.len(), expect.len(), "{found:#?}");
+}
+
+#[test]
+fn what_spans_several_keys_is_checked_too() {
+    let text = MINIMAL.replace("account: main", "account: mine") + "risk: { heartbeat: 5s, budget_ttl: 5s }\n";
+    let found = faults(&text);
+    assert!(found[0].starts_with("c.yaml:9:14: strategies[0].account: no account is named `mine`"), "{found:#?}");
+    assert!(found[1].contains("risk.budget_ttl: must be longer"), "{found:#?}");
+}
+
+#[test]
+fn the_environment_overrides_and_unknown_variables_are_faults() {
+    let env = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+    let set = env(&[("QCAT_ACCOUNTS_MAIN_LEVERAGE", "7"), ("QCAT_JOURNAL_DIR", "/tmp/j")]);
+    let config = parse("c.yaml", MINIMAL, &set).expect("valid");
+    assert_eq!(config.journal.dir, std::path::PathBuf::from("/tmp/j"));
+    let found = parse("c.yaml", MINIMAL, &env(&[("QCAT_JOURNAL_DIRR", "x"), ("QCAT_RISK_HEARTBEAT", "9")])).expect_err("faults");
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert!(found[0].contains("did you mean `QCAT_JOURNAL_DIR`?"), "{found:?}");
+    assert!(found[1].starts_with("environment: QCAT_RISK_HEARTBEAT: found `9`"), "{found:?}");
+}
+
+#[test]
+fn secrets_stand_in_no_fault_and_no_debug_text() {
+    let text = MINIMAL.replace("api_secret: s", "api_secret: [hunter2]").replace("api_key: k", "api_key: hunter3");
+    assert!(!faults(&text).join("\n").contains("hunter"));
+    let config = parse("c.yaml", &MINIMAL.replace("api_secret: s", "api_secret: hunter2"), &[]).expect("valid");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn no_two_keys_share_a_variable_and_defaults_satisfy_their_rows() {
+    let mut names: Vec<String> = schema::SCHEMA.iter().map(|row| row.path.to_uppercase().replace(['.', '-'], "_")).collect();
+    names.sort();
+    let all = names.len();
+    names.dedup();
+    assert_eq!(names.len(), all);
+    parse("c.yaml", MINIMAL, &[]).expect("defaults are valid");
+}
+
+#[test]
+fn durations_need_a_unit() {
+    let millis = |text| read::parse_duration(text).map(|s| s.millis());
+    assert_eq!([millis("30s"), millis("5m"), millis("1m30s"), millis("250ms"), millis("2h")].map(Option::unwrap), [30_000, 300_000, 90_000, 250, 7_200_000]);
+    assert!(["30", "", "s", "-5s", "5 s", "1d", "99999999999999999999s"].iter().all(|t| millis(t).is_none()));
+}
