@@ -3,7 +3,8 @@
 use super::read::{Fault, Leaf, Values};
 use qcat_core::command::MarginType;
 use qcat_core::config::{
-    AccountConfig, AccountLimits, EngineConfig, OnFault, OnStop, OnStuckTrigger, ParamValue, RiskConfig, StrategyConfig, Timing,
+    AccountConfig, AccountLimits, EngineConfig, OnFault, OnStop, OnStuckTrigger, ParamValue, RiskConfig,
+    StrategyConfig, Timing,
 };
 use qcat_core::id::{AccountIx, AssetIx};
 use qcat_core::instrument::Universe;
@@ -15,8 +16,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// The components that exist, in the order in which they stop.
-pub const COMPONENT_NAMES: &[&str] =
-    &["strategy_runners", "market_data_streams", "order_managers", "position_managers", "risk_engine", "network_manager"];
+pub const COMPONENT_NAMES: &[&str] = &[
+    "strategy_runners",
+    "market_data_streams",
+    "order_managers",
+    "position_managers",
+    "risk_engine",
+    "network_manager",
+];
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
@@ -229,14 +236,18 @@ impl Config {
             faults.push(Fault { source: source.to_owned(), pos: values.pos(&key), key, problem });
         };
         let at = |base: &str| Get { values, base: base.to_owned() };
-        let accounts: Vec<Account> = (0..values.count("accounts")).map(|n| account(&at(&format!("accounts[{n}].")))).collect();
+        let accounts: Vec<Account> =
+            (0..values.count("accounts")).map(|n| account(&at(&format!("accounts[{n}].")))).collect();
         for (n, account) in accounts.iter().enumerate() {
             if accounts[..n].iter().any(|other| other.name == account.name) {
                 fault(format!("accounts[{n}].name"), format!("`{}` is the name of an earlier account", account.name));
             }
             let rates = [("leverage_max", account.limits.leverage_max), ("price_band", account.limits.price_band)];
             for (key, _) in rates.iter().filter(|(_, rate)| *rate == Rate::ZERO) {
-                fault(format!("accounts[{n}].limits.{key}"), "found 0 or more than 10 decimals; it must be above 0".to_owned());
+                fault(
+                    format!("accounts[{n}].limits.{key}"),
+                    "found 0 or more than 10 decimals; it must be above 0".to_owned(),
+                );
             }
         }
         if accounts.is_empty() {
@@ -253,17 +264,26 @@ impl Config {
             let found = accounts.iter().position(|account| account.name == owner);
             if found.is_none() {
                 let known: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
-                fault(format!("strategies[{n}].account"), format!("no account is named `{owner}`; there are: {}", known.join(", ")));
+                fault(
+                    format!("strategies[{n}].account"),
+                    format!("no account is named `{owner}`; there are: {}", known.join(", ")),
+                );
             }
             strategies.push(strategy(&get, AccountIx(found.unwrap_or(0) as u16)));
         }
         let risk = RiskConfig { heartbeat: at("risk.").span("heartbeat"), budget_ttl: at("risk.").span("budget_ttl") };
         if risk.budget_ttl <= risk.heartbeat {
-            fault("risk.budget_ttl".to_owned(), "must be longer than risk.heartbeat, or budgets run out between two grants".to_owned());
+            fault(
+                "risk.budget_ttl".to_owned(),
+                "must be longer than risk.heartbeat, or budgets run out between two grants".to_owned(),
+            );
         }
         let shutdown = shutdown(&at("shutdown."));
         if shutdown.force_shutdown_after < shutdown.shutdown_timeout {
-            fault("shutdown.force_shutdown_after".to_owned(), "must not be shorter than shutdown.shutdown_timeout".to_owned());
+            fault(
+                "shutdown.force_shutdown_after".to_owned(),
+                "must not be shorter than shutdown.shutdown_timeout".to_owned(),
+            );
         }
         if !faults.is_empty() {
             return Err(faults);
@@ -396,7 +416,11 @@ fn account(get: &Get<'_>) -> Account {
         leverage: u16::try_from(get.int("leverage")).unwrap_or(1),
         on_fault: if get.text("on_fault") == "cancel_all" { OnFault::CancelAll } else { OnFault::CancelEntries },
         triggering_bound: get.span("triggering_bound"),
-        on_stuck_trigger: if get.text("on_stuck_trigger") == "alert" { OnStuckTrigger::Alert } else { OnStuckTrigger::Close },
+        on_stuck_trigger: if get.text("on_stuck_trigger") == "alert" {
+            OnStuckTrigger::Alert
+        } else {
+            OnStuckTrigger::Close
+        },
         limits: Limits {
             order_notional_max: get.text("limits.order_notional_max"),
             position_notional_max: get.text("limits.position_notional_max"),
@@ -416,7 +440,9 @@ fn account(get: &Get<'_>) -> Account {
 
 fn strategy(get: &Get<'_>, account: AccountIx) -> Strategy {
     let params = match get.leaf("params") {
-        Some(Leaf::Params(params)) => params.iter().map(|(name, text, quoted)| (name.clone(), param(text, *quoted))).collect(),
+        Some(Leaf::Params(params)) => {
+            params.iter().map(|(name, text, quoted)| (name.clone(), param(text, *quoted))).collect()
+        }
         _ => BTreeMap::new(),
     };
     let on_stop = match get.text("on_stop").as_str() {

@@ -109,7 +109,13 @@ impl Reader<'_> {
         let entries = match &node.value {
             Value::Map(entries) => entries,
             Value::Null => return,
-            _ => return self.fault(Some(node.pos), path, "found a single value, a section with keys is expected".to_owned()),
+            _ => {
+                return self.fault(
+                    Some(node.pos),
+                    path,
+                    "found a single value, a section with keys is expected".to_owned(),
+                );
+            }
         };
         let mut seen: BTreeMap<&str, Pos> = BTreeMap::new();
         for entry in entries {
@@ -253,7 +259,11 @@ fn parse_text(row: &Row, text: &str, quoted: bool) -> Result<Leaf, String> {
     let wrong = || format!("found {shown}, allowed: {}", allowed(row.kind));
     match row.kind {
         Kind::Text | Kind::Path => {
-            if text.is_empty() { Err(wrong()) } else { Ok(Leaf::Text(text.to_owned())) }
+            if text.is_empty() {
+                Err(wrong())
+            } else {
+                Ok(Leaf::Text(text.to_owned()))
+            }
         }
         Kind::Word(words) => words.contains(&text).then(|| Leaf::Text(text.to_owned())).ok_or_else(wrong),
         Kind::Bool if !quoted => match text {
@@ -343,7 +353,9 @@ pub fn allowed(kind: Kind) -> String {
         Kind::Bool => "true, false".to_owned(),
         Kind::Int(min, max) => format!("a whole number from {min} to {max}"),
         Kind::Decimal(min, max) => format!("a decimal number from {min} to {max}"),
-        Kind::Duration(min, max) => format!("a duration with unit from {} to {} (such as 250ms, 30s, 5m)", span(min), span(max)),
+        Kind::Duration(min, max) => {
+            format!("a duration with unit from {} to {} (such as 250ms, 30s, 5m)", span(min), span(max))
+        }
         Kind::Url([plain, tls]) => format!("a URL beginning with {plain}:// or {tls}://"),
         Kind::Path => "a path".to_owned(),
         Kind::Texts => "a list of texts".to_owned(),

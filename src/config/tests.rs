@@ -80,11 +80,13 @@ fn what_spans_several_keys_is_checked_too() {
 
 #[test]
 fn the_environment_overrides_and_unknown_variables_are_faults() {
-    let env = |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+    let env =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
     let set = env(&[("QCAT_ACCOUNTS_MAIN_LEVERAGE", "7"), ("QCAT_JOURNAL_DIR", "/tmp/j")]);
     let config = parse("c.yaml", MINIMAL, &set).expect("valid");
     assert_eq!(config.journal.dir, std::path::PathBuf::from("/tmp/j"));
-    let found = parse("c.yaml", MINIMAL, &env(&[("QCAT_JOURNAL_DIRR", "x"), ("QCAT_RISK_HEARTBEAT", "9")])).expect_err("faults");
+    let found = parse("c.yaml", MINIMAL, &env(&[("QCAT_JOURNAL_DIRR", "x"), ("QCAT_RISK_HEARTBEAT", "9")]))
+        .expect_err("faults");
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert!(found[0].contains("did you mean `QCAT_JOURNAL_DIR`?"), "{found:?}");
     assert!(found[1].starts_with("environment: QCAT_RISK_HEARTBEAT: found `9`"), "{found:?}");
@@ -100,7 +102,8 @@ fn secrets_stand_in_no_fault_and_no_debug_text() {
 
 #[test]
 fn no_two_keys_share_a_variable_and_defaults_satisfy_their_rows() {
-    let mut names: Vec<String> = schema::SCHEMA.iter().map(|row| row.path.to_uppercase().replace(['.', '-'], "_")).collect();
+    let mut names: Vec<String> =
+        schema::SCHEMA.iter().map(|row| row.path.to_uppercase().replace(['.', '-'], "_")).collect();
     names.sort();
     let all = names.len();
     names.dedup();
@@ -111,6 +114,9 @@ fn no_two_keys_share_a_variable_and_defaults_satisfy_their_rows() {
 #[test]
 fn durations_need_a_unit() {
     let millis = |text| read::parse_duration(text).map(|s| s.millis());
-    assert_eq!([millis("30s"), millis("5m"), millis("1m30s"), millis("250ms"), millis("2h")].map(Option::unwrap), [30_000, 300_000, 90_000, 250, 7_200_000]);
+    assert_eq!(
+        [millis("30s"), millis("5m"), millis("1m30s"), millis("250ms"), millis("2h")].map(Option::unwrap),
+        [30_000, 300_000, 90_000, 250, 7_200_000]
+    );
     assert!(["30", "", "s", "-5s", "5 s", "1d", "99999999999999999999s"].iter().all(|t| millis(t).is_none()));
 }
