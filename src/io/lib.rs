@@ -1,5 +1,9 @@
 //! QCAT's I/O: bytes in and out, and the only wall clock. It decides nothing.
 
+pub mod clock;
+pub mod disk;
+pub mod journal;
 pub mod net;
 pub mod serve;
 pub mod sign;
+pub mod wire;

@@ -1,0 +1,10 @@
+//! Version 1 of the wire form. Frozen: a change is a new version beside it, and a step of the upcast chain.
+
+pub mod command;
+pub mod event;
+pub mod market;
+pub mod order;
+pub mod setup;
+
+/// The definitions of all modules as text.
+pub const SCHEMA: [&str; 5] = [market::SCHEMA, order::SCHEMA, command::SCHEMA, setup::SCHEMA, event::SCHEMA];
