@@ -18,6 +18,16 @@ pub struct Decimal {
 }
 
 impl Decimal {
+    /// From a mantissa at a scale, both as stored earlier.
+    pub const fn new(mantissa: i64, scale: u8) -> Decimal {
+        Decimal { mantissa, scale }
+    }
+
+    /// Mantissa and scale, to be stored.
+    pub const fn parts(self) -> (i64, u8) {
+        (self.mantissa, self.scale)
+    }
+
     /// A price of an instrument.
     pub fn price(instrument: &Instrument, price: Price) -> Decimal {
         Decimal { mantissa: price.mantissa(), scale: instrument.price_scale }

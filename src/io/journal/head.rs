@@ -2,21 +2,13 @@
 //! quarantine marks. It stands at the head of each segment, so that a segment can be read alone, and in each snapshot.
 
 use super::segment::{RecordHeader, RecordKind, begin_record, finish_record};
+use super::state::Quarantine;
 use crate::wire::{self, WireError};
 use qcat_core::config::EngineConfig;
-use qcat_core::event::{Input, Station};
+use qcat_core::event::Input;
 use qcat_core::id::Seq;
 use qcat_core::instrument::Universe;
 use qcat_core::time::Ts;
-
-/// A station that must never again be stepped with an input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Quarantined {
-    /// The input.
-    pub seq: Seq,
-    /// The station.
-    pub station: Station,
-}
 
 /// The state of the journal that is repeated at the head of each segment.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,7 +20,7 @@ pub struct Head {
     /// The newest epoch of client order ids.
     pub epoch: Option<u32>,
     /// All quarantine marks.
-    pub quarantine: Vec<Quarantined>,
+    pub quarantine: Vec<Quarantine>,
 }
 
 /// Whether an input changes the head.
@@ -53,7 +45,7 @@ impl Head {
         self.epoch = Some(self.epoch.map_or(epoch, |known| known.max(epoch)));
     }
 
-    pub(super) fn quarantine(&mut self, mark: Quarantined) {
+    pub(super) fn quarantine(&mut self, mark: Quarantine) {
         if !self.quarantine.contains(&mark) {
             self.quarantine.push(mark);
         }
@@ -114,12 +106,12 @@ impl Head {
     }
 }
 
-pub(super) fn write_mark(mark: &Quarantined, out: &mut Vec<u8>) -> Result<(), WireError> {
+pub(super) fn write_mark(mark: &Quarantine, out: &mut Vec<u8>) -> Result<(), WireError> {
     out.extend_from_slice(&mark.seq.0.to_le_bytes());
     wire::write_station(&mark.station, out)
 }
 
-pub(super) fn read_mark(version: u8, payload: &[u8]) -> Result<Quarantined, WireError> {
+pub(super) fn read_mark(version: u8, payload: &[u8]) -> Result<Quarantine, WireError> {
     let (seq, station) = payload.split_first_chunk::<8>().ok_or_else(|| WireError::Malformed("too short".into()))?;
-    Ok(Quarantined { seq: Seq(u64::from_le_bytes(*seq)), station: wire::read_station(version, station)? })
+    Ok(Quarantine { seq: Seq(u64::from_le_bytes(*seq)), station: wire::read_station(version, station)? })
 }

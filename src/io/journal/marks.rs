@@ -1,8 +1,9 @@
 //! The watchdog's mark: which station hung on which input. It is a file of its own, because the thread that writes the journal is
 //! the one that hangs; the next start takes it over into the journal.
 
-use super::head::{Quarantined, read_mark, write_mark};
+use super::head::{read_mark, write_mark};
 use super::segment::{Place, RECORD_HEADER, RecordHeader, RecordKind, begin_record, finish_record, inspect};
+use super::state::Quarantine;
 use crate::disk::{Disk, DiskError};
 use crate::wire;
 use qcat_core::time::Ts;
@@ -16,13 +17,13 @@ const TEMPORARY: &str = "hung.tmp";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hung {
     /// This station hung on this input.
-    Station(Quarantined),
+    Station(Quarantine),
     /// Something hung, but the file is damaged.
     Damaged,
 }
 
 /// Writes the mark durably; for the watchdog, which holds no lock. `dir` is the engine's data directory.
-pub fn write_hung(disk: &dyn Disk, dir: &Path, mark: Quarantined, at: Ts) -> Result<(), DiskError> {
+pub fn write_hung(disk: &dyn Disk, dir: &Path, mark: Quarantine, at: Ts) -> Result<(), DiskError> {
     let mut bytes = Vec::new();
     let start = begin_record(&mut bytes);
     let temporary = dir.join(TEMPORARY);

@@ -13,22 +13,23 @@ mod retained;
 mod scan;
 pub mod segment;
 mod snapshot;
+mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
 pub mod verify;
 mod writer;
 
-pub use head::{Head, Quarantined};
+pub use head::Head;
 pub use open::{OpenError, Recovered, TornTail};
 pub use reader::{Corruption, Entry, NotReplayable, RawRecord, ReadError, Reader, decode};
 pub use scan::Proof;
 pub use segment::{MarketData, RecordHeader, RecordKind};
 pub use snapshot::{PendingSnapshot, SkippedSnapshot, Snapshot, SnapshotWriteError};
+pub use state::{Quarantine, Record, State};
 pub use sync::Waker;
 pub use writer::{AppendError, Journal};
 
-use qcat_core::command::CommandKind;
 use qcat_core::event::{Decision, Input, OperatorCommand};
 use qcat_core::order::Intent;
 use std::time::Duration;
@@ -117,7 +118,7 @@ impl Priority {
             | Input::Definition(_)
             | Input::Start { .. } => Priority::Normal,
             Input::Command(OperatorCommand::StartStrategy(_) | OperatorCommand::Resume(_)) => Priority::Normal,
-            Input::Command(OperatorCommand::Intent(Intent::Place(order))) if !order.reduce_only => Priority::Normal,
+            Input::Command(OperatorCommand::Intent(Intent::Place(order))) if !order.reduces() => Priority::Normal,
             Input::Command(OperatorCommand::Intent(Intent::Modify { .. })) => Priority::Normal,
             _ => Priority::Emergency,
         }
@@ -125,20 +126,9 @@ impl Priority {
 
     /// Of the decisions of one input: they may use the emergency space unless one of them adds risk.
     pub fn of_decisions(decisions: &[Decision]) -> Priority {
-        let adds_risk = |d: &Decision| match d {
-            Decision::Command(command) => match &command.kind {
-                // A conditional order that closes is protection.
-                CommandKind::Place(order) => !order.intent.reduce_only && !closes(order),
-                kind => kind.adds_risk(),
-            },
-            _ => false,
-        };
+        let adds_risk = |d: &Decision| matches!(d, Decision::Command(command) if command.kind.adds_risk());
         if decisions.iter().any(adds_risk) { Priority::Normal } else { Priority::Emergency }
     }
-}
-
-fn closes(order: &qcat_core::order::NewOrder) -> bool {
-    matches!(&order.intent.terms, qcat_core::order::Terms::Conditional(terms) if terms.close_position)
 }
 
 /// The number of a record, counted from 1 over the whole journal: the coin in which durability is measured.

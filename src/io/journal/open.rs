@@ -1,12 +1,13 @@
 //! Opens a journal: lock, check, cut off a torn tail or refuse damage, find what to recover from.
 
-use super::head::{Head, Quarantined};
+use super::head::Head;
 use super::marks::{HUNG, Hung, read_hung};
 use super::reader::{Corruption, Entry, NotReplayable, ReadError, Reader, corruption};
 use super::retained::Retained;
 use super::scan::{Hole, Link, Position, Step, Walker, load_chain, prove_durable};
 use super::segment::{HeaderError, RecordKind};
 use super::snapshot::{SkippedSnapshot, Snapshot, newest};
+use super::state::Quarantine;
 use super::sync::{Duties, SPARE, Shared, SyncThread};
 use super::writer::{Active, EMERGENCY};
 use super::{AppendError, Durability, Journal, Options, Priority, SyncBy};
@@ -99,7 +100,7 @@ pub struct Recovered {
     /// Snapshots that cannot be used, newest first.
     pub skipped: Vec<SkippedSnapshot>,
     /// All quarantine marks, to be read before the first record is folded.
-    pub quarantine: Vec<Quarantined>,
+    pub quarantine: Vec<Quarantine>,
     /// What the watchdog left behind; a station is in `quarantine` too.
     pub hung: Option<Hung>,
     /// The newest epoch that was used.
@@ -302,8 +303,8 @@ fn survey(disk: &Arc<dyn Disk>, links: Vec<Link>, from: u64, snapshot: Option<&S
         head: snapshot.map(|s| s.head.clone()).unwrap_or_default(),
         good: None,
         next: 1,
-        last_seq: snapshot.map_or(0, |s| s.seq.0),
-        last_at: snapshot.map_or(Ts::ZERO, |s| s.at),
+        last_seq: snapshot.map_or(0, |s| s.state.seq.0),
+        last_at: snapshot.map_or(Ts::ZERO, |s| s.state.at),
         closed: false,
         hole: None,
         durable: known,

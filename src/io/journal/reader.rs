@@ -1,8 +1,9 @@
 //! Reads the journal in order, with or without the engine that writes it. No allocation per record until it is decoded.
 
-use super::head::{Head, Quarantined, read_mark};
+use super::head::{Head, read_mark};
 use super::scan::{Hole, Proof, Step, Walker, load_chain, prove_durable};
 use super::segment::{MarketData, RecordHeader, RecordKind};
+use super::state::{Quarantine, Record};
 use crate::disk::{Disk, DiskError};
 use crate::wire::{self, WireError};
 use qcat_core::event::{Admitted, Decision};
@@ -38,11 +39,22 @@ pub enum Entry {
     /// An epoch of client order ids, before its first use.
     Epoch(u32),
     /// A station must never again be stepped with an input.
-    Quarantine(Quarantined),
+    Quarantine(Quarantine),
     /// A snapshot was stored, up to the record before.
     Snapshot,
     /// The journal was closed in order.
     Close,
+}
+
+impl Entry {
+    /// What recovery folds; `None` for the journal's own notes.
+    pub fn record(self) -> Option<Record> {
+        match self {
+            Entry::Input(admitted) => Some(Record::Input(admitted)),
+            Entry::Decisions { seq, decisions, .. } => Some(Record::Decisions(seq, decisions)),
+            Entry::Epoch(_) | Entry::Quarantine(_) | Entry::Snapshot | Entry::Close => None,
+        }
+    }
 }
 
 /// Damage that is no legal result of a crash.

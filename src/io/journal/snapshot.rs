@@ -1,12 +1,13 @@
 //! Snapshots: the state of all nodes between two inputs, so that recovery need not begin at the first record.
 //!
 //! A file holds: magic `QCATSNAP`, format u16, engine u16, checksum u32 of all that follows, record u64, sequence u64, time
-//! i64, length of the head u32, 4 zeros, the head's records, then the body in postcard: program version, and name and bytes of each node.
+//! i64, length of the head u32, 4 zeros, the head's records, then the body in postcard: program version, and name and bytes of each part.
 //! It is written under a temporary name, synced, renamed; the newest ones are kept. One that cannot be used is skipped with
 //! a reason, and an older one or the whole journal takes its place.
 
 use super::head::Head;
 use super::segment::{Place, inspect};
+use super::state::State;
 use super::sync::Shared;
 use crate::disk::{Disk, DiskError};
 use crate::wire::{self, WireError};
@@ -21,21 +22,17 @@ const FORMAT: u16 = 1;
 const HEADER: usize = 48;
 const TEMPORARY: &str = "snapshot.tmp";
 
-/// The state of all nodes after an input.
+/// A stored snapshot.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// The last record that it contains.
     pub record: u64,
-    /// The last input that it contains.
-    pub seq: Seq,
-    /// When it was taken.
-    pub at: Ts,
     /// The version of the program that wrote it; only that one restores it.
     pub program: String,
     /// Definitions, configuration, epoch and quarantine marks at that point.
     pub head: Head,
-    /// Name and state of each node.
-    pub nodes: Vec<(String, Vec<u8>)>,
+    /// The engine's state.
+    pub state: State,
 }
 
 /// A snapshot that was not used.
@@ -60,6 +57,14 @@ pub enum SnapshotWriteError {
         record: u64,
         /// Newest durable record.
         durable: u64,
+    },
+    /// The state is not that after the last journaled input.
+    #[error("the state is that after sequence {state}, the journal's last is {journal}")]
+    OutOfStep {
+        /// The state's.
+        state: u64,
+        /// The journal's.
+        journal: u64,
     },
     /// The state does not encode.
     #[error(transparent)]
@@ -123,15 +128,16 @@ fn stored(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, DiskError> {
 /// The bytes of a snapshot.
 pub(super) fn encode(engine: u16, snapshot: &Snapshot) -> Result<Vec<u8>, WireError> {
     let mut out = vec![0; HEADER];
-    snapshot.head.write(snapshot.seq, snapshot.at, &mut out)?;
+    let State { seq, at, parts } = &snapshot.state;
+    snapshot.head.write(*seq, *at, &mut out)?;
     let head_len = (out.len() - HEADER) as u32;
-    wire::append(&(&snapshot.program, &snapshot.nodes), &mut out)?;
+    wire::append(&(&snapshot.program, parts), &mut out)?;
     out[..8].copy_from_slice(MAGIC);
     out[8..10].copy_from_slice(&FORMAT.to_le_bytes());
     out[10..12].copy_from_slice(&engine.to_le_bytes());
     out[16..24].copy_from_slice(&snapshot.record.to_le_bytes());
-    out[24..32].copy_from_slice(&snapshot.seq.0.to_le_bytes());
-    out[32..40].copy_from_slice(&snapshot.at.nanos().to_le_bytes());
+    out[24..32].copy_from_slice(&seq.0.to_le_bytes());
+    out[32..40].copy_from_slice(&at.nanos().to_le_bytes());
     out[40..44].copy_from_slice(&head_len.to_le_bytes());
     let sum = crc32fast::hash(&out[16..]);
     out[12..16].copy_from_slice(&sum.to_le_bytes());
@@ -163,9 +169,9 @@ fn decode(engine: u16, bytes: &[u8]) -> Result<Snapshot, String> {
         head.fold(&header, payload).map_err(|e| e.to_string())?;
         records = &records[total..];
     }
-    let (program, nodes) = wire::parse(&bytes[body..]).map_err(|e| e.to_string())?;
-    let (record, seq, at) = (long(16), Seq(long(24)), Ts::from_nanos(long(32) as i64));
-    Ok(Snapshot { record, seq, at, program, head, nodes })
+    let (program, parts) = wire::parse(&bytes[body..]).map_err(|e| e.to_string())?;
+    let state = State { seq: Seq(long(24)), at: Ts::from_nanos(long(32) as i64), parts };
+    Ok(Snapshot { record: long(16), program, head, state })
 }
 
 /// The newest snapshot that this program can restore, and those that were skipped, newest first.

@@ -1,12 +1,14 @@
 //! Appends records, rotates segments, and goes on after failed syncs and on a full disk.
 
-use super::head::{Head, Quarantined, is_head_input, write_mark};
+use super::head::{Head, is_head_input, write_mark};
 use super::retained::Retained;
 use super::segment::{
     FLAG_HEAD, PAYLOAD_MAX, RECORD_HEADER, RecordHeader, RecordKind, SEGMENT_HEADER, SegmentHeader, begin_record,
     finish_record, segment_name,
 };
 use super::snapshot::{PendingSnapshot, Snapshot, SnapshotWriteError, encode};
+use super::state::Quarantine;
+use super::state::State;
 use super::sync::{SPARE, Shared, SyncThread, Waker};
 use super::{Durability, Mark, MarketData, Options, Priority};
 use crate::disk::{DirLock, Disk, DiskError, DiskFile};
@@ -143,7 +145,7 @@ impl Journal {
 
     /// Marks that a station must never again be stepped with an input; durable on return.
     pub fn quarantine(&mut self, seq: Seq, station: Station, now: Ts) -> Result<(), AppendError> {
-        let mark = Quarantined { seq, station };
+        let mark = Quarantine { seq, station };
         let encode = |out: &mut Vec<u8>| write_mark(&mark, out);
         self.append(RecordKind::Quarantine, self.last_seq, now, 0, Priority::Emergency, encode)?;
         self.head.quarantine(mark);
@@ -214,17 +216,14 @@ impl Journal {
         Ok(())
     }
 
-    /// The state of all nodes after the last input, to be written by any thread once the journal is durable up to it;
+    /// Takes the engine's state after the last input and all of its decisions, to be written by any thread once the journal is durable up to it;
     /// tell the journal with [`Journal::note_snapshot`] when that is done.
-    pub fn take_snapshot(&self, at: Ts, nodes: Vec<(String, Vec<u8>)>) -> Result<PendingSnapshot, WireError> {
-        let snapshot = Snapshot {
-            record: self.next - 1,
-            seq: Seq(self.last_seq),
-            at,
-            program: self.options.program.clone(),
-            head: self.head.clone(),
-            nodes,
-        };
+    pub fn take_snapshot(&self, state: State) -> Result<PendingSnapshot, SnapshotWriteError> {
+        if state.seq.0 != self.last_seq {
+            return Err(SnapshotWriteError::OutOfStep { state: state.seq.0, journal: self.last_seq });
+        }
+        let program = self.options.program.clone();
+        let snapshot = Snapshot { record: self.next - 1, program, head: self.head.clone(), state };
         Ok(PendingSnapshot {
             disk: self.disk.clone(),
             shared: self.shared.clone(),
@@ -243,9 +242,10 @@ impl Journal {
     }
 
     /// Takes and writes a snapshot on this thread.
-    pub fn write_snapshot(&mut self, at: Ts, nodes: Vec<(String, Vec<u8>)>) -> Result<(), SnapshotWriteError> {
+    pub fn write_snapshot(&mut self, state: State) -> Result<(), SnapshotWriteError> {
         self.make_durable().map_err(Box::new)?;
-        let pending = self.take_snapshot(at, nodes)?;
+        let at = state.at;
+        let pending = self.take_snapshot(state)?;
         let record = pending.record();
         pending.write()?;
         Ok(self.note_snapshot(record, at).map_err(Box::new)?)

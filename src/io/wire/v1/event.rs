@@ -3,6 +3,7 @@
 use super::command::{QueryAnswer, Report, RequestOutcome, VenueCommand};
 use super::market::{History, MarketInput};
 use super::order::{ClientOrderId, Intent};
+use super::refusal::Refusal;
 use super::setup::{Definition, EngineConfig};
 use crate::wire::frozen::{Frozen, Invalid, View, frozen};
 use serde::ser::{SerializeStruct, SerializeTupleVariant};
@@ -69,8 +70,6 @@ frozen! {
 
     struct Refused for event::Refused { intent: Intent, reason: Refusal }
 
-    enum Refusal for risk::gate::Refusal { Unsupported(what: String) }
-
     enum RunnerState for event::RunnerState {
         WarmingUp, Running, Paused(reason: PauseReason), Faulted, Stopped(reason: StopReason),
     }
@@ -86,6 +85,6 @@ frozen! {
     enum AlertCode for event::AlertCode {
         ImpossibleReport, ForeignOrder, ForcedClose, MissedFill, PositionRepaired, BalanceRepaired, OrderRepaired,
         StuckTrigger, TriggerRejected, SettingsDiffer, NodeFault, StrategyStopped, Halted, DailyLoss, MarginCall,
-        ExposureMismatch, Overrun, Runaway,
+        ExposureMismatch, Overrun, Runaway, BookingFailed, BalanceAdjusted,
     }
 }

@@ -4,7 +4,9 @@ pub mod command;
 pub mod event;
 pub mod market;
 pub mod order;
+pub mod refusal;
 pub mod setup;
 
 /// The definitions of all modules as text.
-pub const SCHEMA: [&str; 5] = [market::SCHEMA, order::SCHEMA, command::SCHEMA, setup::SCHEMA, event::SCHEMA];
+pub const SCHEMA: [&str; 6] =
+    [market::SCHEMA, order::SCHEMA, command::SCHEMA, setup::SCHEMA, refusal::SCHEMA, event::SCHEMA];

@@ -1,0 +1,7 @@
+//! Tests of the journal on the simulated disk; `work` makes what is journaled.
+
+mod crash;
+mod damage;
+mod faults;
+mod recovery;
+mod work;
