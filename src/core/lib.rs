@@ -9,6 +9,7 @@ pub mod book;
 pub mod candle;
 pub mod command;
 pub mod config;
+pub mod engine;
 pub mod event;
 pub mod id;
 pub mod indicator;

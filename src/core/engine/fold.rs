@@ -1,6 +1,7 @@
 //! Recovery: folds recorded inputs and recorded decisions into a fresh engine. Nothing is decided anew, nothing is sent.
 //!
-//! Strategies are not stepped: they start fresh and warm up, unless their snapshot is still good.
+//! Strategies are not stepped: their runners keep position, open orders and ids, the strategies themselves start fresh and
+//! warm up, unless their snapshot is still good.
 //! What a fold leaves in flight is made *unknown* by the `Input::Start` that follows it.
 
 use super::Engine;
@@ -76,15 +77,24 @@ impl Engine {
         }
     }
 
-    /// The agenda as in life, without runners and without quarantined nodes.
+    /// The agenda as in life, without strategies and without quarantined nodes.
     fn fold_cascade(&mut self, skipped: &[Station]) {
         while let Some((_, event)) = self.agenda.pop_front() {
             let mut stations = std::mem::take(&mut self.stations);
             stations.clear();
             super::route(&event, &self.wiring, &mut stations);
             for station in &stations {
-                if !matches!(station, Station::Runner(_)) && !skipped.contains(station) {
-                    self.dispatch(*station, &event);
+                match station {
+                    // A strategy is told nothing; its runner keeps its books.
+                    Station::Runner(strategy) => {
+                        if let Some(runner) = self.nodes.runner_mut(*strategy) {
+                            runner.keep_books(&event);
+                        }
+                    }
+                    _ if skipped.contains(station) => {}
+                    _ => {
+                        self.dispatch(*station, &event);
+                    }
                 }
             }
             self.stations = stations;
@@ -104,6 +114,7 @@ impl Engine {
         nodes.gates.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.ledgers.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.reconcilers.iter_mut().for_each(|node| node.fold(decision, &context));
+        nodes.runners.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.risk.fold(decision, &context);
     }
 

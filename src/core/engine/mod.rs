@@ -107,7 +107,7 @@ impl Happened {
 }
 
 /// The nodes of one trading thread.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Nodes {
     runners: Vec<Runner>,
     gates: Vec<Gate>,
@@ -320,11 +320,12 @@ impl Engine {
             let account = AccountIx(at as u16);
             self.nodes.desks.push(Desk::new(account));
             self.nodes.gates.push(Gate::new(account));
-            self.nodes.ledgers.push(Ledger::new(account));
+            self.nodes.ledgers.push(Ledger::new(account, config.accounts[at].limits.exposure_max.asset));
             self.nodes.reconcilers.push(Reconciler::new(account));
         }
         for at in self.nodes.runners.len()..config.strategies.len() {
-            self.nodes.runners.push(Runner::new(StrategyIx(at as u16 + 1), self.registry.clone()));
+            let setup = &config.strategies[at];
+            self.nodes.runners.push(Runner::new(StrategyIx(at as u16 + 1), setup, self.registry.clone()));
         }
         self.config = config.clone();
     }

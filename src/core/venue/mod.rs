@@ -14,7 +14,8 @@
 //!
 //! Cost: an event looks at the best simulated order of each side and at the nearest trigger, so orders far away cost nothing.
 
-use crate::command::{AccountReason, Outcome, Report, VenueBalance, VenuePosition};
+use crate::command::{AccountReason, Outcome, Report, VenueBalance, VenueCommand, VenuePosition};
+use crate::engine::driver::{Counterparty, Delivery};
 use crate::id::{AccountIx, SymbolIx};
 use crate::instrument::{Definition, DefinitionError, Universe};
 use crate::market::{Mark, MarketEvent, MarketInput};
@@ -400,6 +401,38 @@ impl Venue {
         );
         hash_bytes(&encode_state(&state))
     }
+}
+
+/// The venue beside an engine in the driver.
+impl Counterparty for Venue {
+    fn market(&mut self, input: &MarketInput, out: &mut Vec<Delivery>) {
+        let mut outputs = Vec::new();
+        self.on_market(input, input.exchange_time, &mut outputs);
+        deliver(outputs, out);
+    }
+
+    fn command(&mut self, command: &VenueCommand, now: Ts, out: &mut Vec<Delivery>) {
+        let mut outputs = Vec::new();
+        self.on_request(command.account, VenueRequest::from(command), now, &mut outputs);
+        deliver(outputs, out);
+    }
+
+    fn next_wakeup(&self) -> Option<Ts> {
+        Venue::next_wakeup(self)
+    }
+
+    fn wake(&mut self, now: Ts, out: &mut Vec<Delivery>) {
+        let mut outputs = Vec::new();
+        self.on_time(now, &mut outputs);
+        deliver(outputs, out);
+    }
+}
+
+fn deliver(outputs: Vec<VenueOutput>, out: &mut Vec<Delivery>) {
+    out.extend(outputs.into_iter().filter_map(|output| {
+        let at = output.at;
+        output.into_input().map(|input| Delivery { at, input })
+    }));
 }
 
 fn closes_position(terms: &Terms) -> bool {
