@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod disk;
 pub mod journal;
+pub mod history;
 pub mod net;
 pub mod serve;
 pub mod sign;
