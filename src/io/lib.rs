@@ -2,8 +2,8 @@
 
 pub mod clock;
 pub mod disk;
-pub mod journal;
 pub mod history;
+pub mod journal;
 pub mod net;
 pub mod serve;
 pub mod sign;
