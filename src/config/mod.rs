@@ -18,10 +18,7 @@ const OTHER_VARIABLES: [&str; 3] = ["QCAT_CONFIG", "QCAT_ENCRYPTION_KEY", "QCAT_
 /// Reads a configuration file with the environment of this process.
 pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
     let source = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let problem = format!("cannot be read: {error}");
-        vec![Fault { source: source.clone(), pos: None, key: String::new(), problem }]
-    })?;
+    let text = read_file(path)?;
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
         .filter(|(name, _)| name.starts_with("QCAT_") && !OTHER_VARIABLES.contains(&name.as_str()))
@@ -31,8 +28,21 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
 
 /// Reads a configuration from its text; `source` names it in faults.
 pub fn parse(source: &str, text: &str, environment: &[(String, String)]) -> Result<Config, Vec<Fault>> {
-    let values = read::read(source, text, environment)?;
-    Config::new(source, &values)
+    Config::new(source, &read::read(source, text, environment, None)?)
+}
+
+/// Reads a file for a run without an exchange: without `accounts` there is one with every default.
+pub fn load_offline(path: &Path) -> Result<Config, Vec<Fault>> {
+    let source = path.display().to_string();
+    let text = read_file(path)?;
+    Config::new(&source, &read::read(&source, &text, &[], Some("backtest"))?)
+}
+
+fn read_file(path: &Path) -> Result<String, Vec<Fault>> {
+    std::fs::read_to_string(path).map_err(|error| {
+        let (source, problem) = (path.display().to_string(), format!("cannot be read: {error}"));
+        vec![Fault { source, pos: None, key: String::new(), problem }]
+    })
 }
 
 #[cfg(test)]

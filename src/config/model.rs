@@ -11,7 +11,7 @@ use qcat_core::instrument::Universe;
 use qcat_core::num::{Money, Rate};
 use qcat_core::order::PositionMode;
 use qcat_core::time::Span;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -251,6 +251,7 @@ impl Config {
             }
         }
         if accounts.is_empty() {
+            // Without one nothing could be watched either.
             fault("accounts".to_owned(), "at least one account is needed".to_owned());
         }
         let mut strategies: Vec<Strategy> = Vec::new();
@@ -261,7 +262,7 @@ impl Config {
                 fault(format!("strategies[{n}].name"), format!("`{name}` is the name of an earlier strategy"));
             }
             let owner = get.text("account");
-            let found = accounts.iter().position(|account| account.name == owner);
+            let found = accounts.iter().position(|account| owner.is_empty() || account.name == owner);
             if found.is_none() {
                 let known: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
                 fault(
@@ -302,6 +303,22 @@ impl Config {
             log_level: at("logging.").text("level"),
             shutdown,
         })
+    }
+
+    /// What a run against an exchange needs beyond a valid file: API keys.
+    pub fn check_credentials(&self) -> Result<(), Vec<Fault>> {
+        let missing = self.accounts.iter().enumerate().flat_map(|(n, account)| {
+            let keys = [("api_key", &account.api_key), ("api_secret", &account.api_secret)];
+            keys.into_iter().filter(|(_, secret)| secret.expose_secret().is_empty()).map(move |(key, _)| (n, key))
+        });
+        let fault = |(n, key)| Fault {
+            source: self.source.clone(),
+            pos: None,
+            key: format!("accounts[{n}].{key}"),
+            problem: "is missing: the exchange needs it".to_owned(),
+        };
+        let faults: Vec<Fault> = missing.map(fault).collect();
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
     /// Whether every URL of the exchange is on this machine.

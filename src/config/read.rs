@@ -80,13 +80,23 @@ impl Values {
 }
 
 /// Reads the text of a file, then the environment. `source` names the file in faults.
-pub fn read(source: &str, text: &str, environment: &[(String, String)]) -> Result<Values, Vec<Fault>> {
+/// With `implied_account`, a configuration without accounts has one of that name, with every default.
+pub fn read(
+    source: &str,
+    text: &str,
+    environment: &[(String, String)],
+    implied_account: Option<&str>,
+) -> Result<Values, Vec<Fault>> {
     let tree = tree::parse(text).map_err(|error| {
         let problem = format!("not valid YAML: {}", error.reason);
         vec![Fault { source: source.to_owned(), pos: Some(error.pos), key: String::new(), problem }]
     })?;
     let mut reader = Reader { source, values: Values::default(), faults: Vec::new() };
     reader.section("", "", &tree);
+    if let (Some(name), 0) = (implied_account, reader.values.count("accounts")) {
+        reader.values.lists.insert("accounts".to_owned(), 1);
+        reader.values.leaves.insert("accounts[0].name".to_owned(), (Leaf::Text(name.to_owned()), None));
+    }
     reader.environment(environment);
     reader.defaults();
     if reader.faults.is_empty() { Ok(reader.values) } else { Err(reader.faults) }

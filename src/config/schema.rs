@@ -54,7 +54,7 @@ const fn required(path: &'static str, kind: Kind, doc: &'static str) -> Row {
 }
 
 const fn secret(path: &'static str, doc: &'static str) -> Row {
-    Row { path, kind: Kind::Text, default: None, doc, secret: true }
+    Row { path, kind: Kind::Text, default: Some(""), doc, secret: true }
 }
 
 const HOUR: i64 = 3_600_000;
@@ -172,7 +172,7 @@ pub const SCHEMA: &[Row] = &[
     row("accounts[].limits.runaway_window", Kind::Duration(1_000, HOUR), "30s", "The window of `runaway_orders_max`."),
     required("strategies[].name", Kind::Text, "The strategy's name here, unique."),
     required("strategies[].kind", Kind::Text, "Which strategy: `qcat strategy list` names them."),
-    required("strategies[].account", Kind::Text, "The name of its account."),
+    row("strategies[].account", Kind::Text, "", "The name of its account; the first account when missing."),
     required("strategies[].symbols", Kind::Texts, "Its symbols; the first is the main one."),
     row("strategies[].enabled", Kind::Bool, "true", "Whether it runs from the start."),
     row(

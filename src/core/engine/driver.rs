@@ -30,8 +30,8 @@ pub struct Delivery {
 
 /// The venue as the driver needs it: `core::venue` behind its typed interface.
 pub trait Counterparty {
-    /// The market moved, at the venue's own time.
-    fn market(&mut self, input: &MarketInput, out: &mut Vec<Delivery>);
+    /// The market moved at `now`, the venue's own time.
+    fn market(&mut self, input: &MarketInput, now: Ts, out: &mut Vec<Delivery>);
     /// A command was sent at `now`; its latency is the venue's to add.
     fn command(&mut self, command: &VenueCommand, now: Ts, out: &mut Vec<Delivery>);
     /// When [`Counterparty::wake`] wants to be called next.
@@ -66,9 +66,6 @@ pub enum DriverError {
     /// The rebuild failed.
     #[error(transparent)]
     Fold(#[from] FoldError),
-    /// Market data went back in time.
-    #[error("market data goes back in time: {found:?} after {last:?}")]
-    Unordered { last: Ts, found: Ts },
 }
 
 /// An engine, a venue, and everything on its way between them.
@@ -184,19 +181,17 @@ impl<V: Counterparty> Driver<V> {
         self.deliveries.push(Reverse((at, parcel)));
     }
 
-    /// Runs through a source of market events in the order of their exchange time. `seen` looks at the engine after each input.
+    /// Runs through a source of market events by their exchange time. `seen` looks at the engine after each input.
     pub fn run(
         &mut self,
         source: impl IntoIterator<Item = MarketInput>,
         seen: &mut dyn FnMut(&Engine),
     ) -> Result<(), DriverError> {
         for event in source {
-            let at = event.exchange_time;
-            if at < self.venue_time {
-                return Err(DriverError::Unordered { last: self.venue_time, found: at });
-            }
+            // Streams of a recording overtake each other by milliseconds; time itself does not go back.
+            let at = event.exchange_time.max(self.venue_time);
             self.advance(at, seen)?;
-            self.market(event);
+            self.market(event, at);
         }
         Ok(())
     }
@@ -206,10 +201,10 @@ impl<V: Counterparty> Driver<V> {
         self.advance(until, seen)
     }
 
-    fn market(&mut self, event: MarketInput) {
-        self.venue.market(&event, &mut self.out);
+    fn market(&mut self, event: MarketInput, at: Ts) {
+        self.venue.market(&event, at, &mut self.out);
         self.take_out();
-        let arrives = event.exchange_time.plus(self.options.feed_latency);
+        let arrives = at.plus(self.options.feed_latency);
         self.feed.push_back((arrives, MarketInput { receive_time: arrives, ..event }));
     }
 

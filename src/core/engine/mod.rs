@@ -33,6 +33,7 @@ pub mod driver;
 pub mod flow;
 pub mod fold;
 pub mod inbox;
+pub mod parity;
 pub mod snapshot;
 pub mod timers;
 

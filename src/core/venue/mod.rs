@@ -405,9 +405,9 @@ impl Venue {
 
 /// The venue beside an engine in the driver.
 impl Counterparty for Venue {
-    fn market(&mut self, input: &MarketInput, out: &mut Vec<Delivery>) {
+    fn market(&mut self, input: &MarketInput, now: Ts, out: &mut Vec<Delivery>) {
         let mut outputs = Vec::new();
-        self.on_market(input, input.exchange_time, &mut outputs);
+        self.on_market(input, now, &mut outputs);
         deliver(outputs, out);
     }
 

@@ -1,0 +1,59 @@
+//! The command line. Each command is a file; all of them return an exit code.
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+mod backtest;
+
+/// Exit codes, after sysexits.
+pub mod exit {
+    /// Everything went well.
+    pub const OK: u8 = 0;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 64;
+    /// Input data is wrong or missing.
+    pub const DATA: u8 = 65;
+    /// The start failed: a port, a directory, a lock.
+    pub const UNAVAILABLE: u8 = 69;
+    /// A bug: something panicked.
+    pub const SOFTWARE: u8 = 70;
+    /// The stop overran its time and was forced.
+    pub const FORCED: u8 = 75;
+    /// The configuration is wrong.
+    pub const CONFIG: u8 = 78;
+}
+
+/// QCAT: a trading daemon for crypto derivatives.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 110)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run strategies through recorded or generated market data and print what came of it.
+    Backtest(backtest::Arguments),
+}
+
+/// Parses the command line and runs the command.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { exit::USAGE } else { exit::OK });
+        }
+    };
+    ExitCode::from(match arguments.command {
+        Command::Backtest(arguments) => backtest::run(&arguments),
+    })
+}
+
+/// Prints configuration faults, one a line.
+fn print_faults(faults: &[crate::config::Fault]) {
+    for fault in faults {
+        eprintln!("error: {fault}");
+    }
+}
