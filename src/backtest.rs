@@ -2,17 +2,17 @@
 
 use crate::config::{Config, Fault};
 use qcat_core::binance::instruments;
+use qcat_core::engine::Engine;
 use qcat_core::engine::driver::{Driver, DriverError, DriverOptions};
 use qcat_core::engine::fold::Record;
 use qcat_core::event::{Input, StreamState};
-use qcat_core::engine::Engine;
 use qcat_core::id::AccountIx;
 use qcat_core::instrument::Universe;
 use qcat_core::market::MarketInput;
 use qcat_core::num::{Money, Rate};
 use qcat_core::order::Fill;
-use qcat_core::sim::market::{Generator, GeneratorParams};
 use qcat_core::sim::derive::DeriveParams;
+use qcat_core::sim::market::{Generator, GeneratorParams};
 use qcat_core::stats::{EquityPoint, Summary};
 use qcat_core::strategy::registry::Registry;
 use qcat_core::time::{Span, Ts};
@@ -98,21 +98,24 @@ const WARM_UP_CANDLES: usize = 600;
 pub fn run(config: &Config, registry: Arc<Registry>, options: &Options) -> Result<Outcome, BacktestError> {
     let info = instruments::builtin()?;
     let universe = instruments::universe_of(&info)?;
-    let engine_config = config.engine(&universe).map_err(BacktestError::Config)?;
+    let mut engine_config = config.engine(&universe).map_err(BacktestError::Config)?;
+    // The venue is our own: nothing is watched only.
+    engine_config.accounts.iter_mut().for_each(|account| account.trading = true);
     crate::check_strategies(config, &registry).map_err(BacktestError::Config)?;
     let margin = engine_config.accounts[0].limits.exposure_max.asset;
     let leverage = engine_config.accounts[0].leverage;
-    let balance = Money::parse(margin, options.balance.as_bytes())
-        .ok()
-        .filter(|m| !m.is_negative() && !m.is_zero())
-        .ok_or_else(|| BacktestError::Number(format!("balance `{}`: a decimal number above 0 is expected", options.balance)))?;
+    let balance =
+        Money::parse(margin, options.balance.as_bytes()).ok().filter(|m| !m.is_negative() && !m.is_zero()).ok_or_else(
+            || BacktestError::Number(format!("balance `{}`: a decimal number above 0 is expected", options.balance)),
+        )?;
     let latency = Latency { entry: options.latency, answer: options.latency, report: options.latency };
     let mut venue = Venue::new(VenueConfig { latency, ..VenueConfig::default() }, universe.clone());
     for at in 0..engine_config.accounts.len() {
         venue.add_account(AccountIx(at as u16), &AccountSpec { balances: vec![balance], fees: options.fees, leverage });
     }
     let mut source = open(config, &universe, options)?;
-    let driver_options = DriverOptions { feed_latency: options.latency, keep_log: options.keep_log, ..DriverOptions::default() };
+    let driver_options =
+        DriverOptions { feed_latency: options.latency, keep_log: options.keep_log, ..DriverOptions::default() };
     let names: Vec<String> = config.strategies.iter().map(|s| s.name.clone()).collect();
     let mut driver = Driver::new(registry, venue, driver_options, source.start, universe.definitions(), engine_config)?;
     for input in source.before.drain(..) {
@@ -185,8 +188,7 @@ fn open(config: &Config, universe: &Universe, options: &Options) -> Result<Sourc
     names.sort_unstable();
     names.dedup();
     let symbols: Vec<_> = names.iter().filter_map(|name| universe.by_name(name)).collect();
-    let mut before: Vec<Input> =
-        symbols.iter().map(|i| Input::Stream(StreamState::MarketUp(i.symbol))).collect();
+    let mut before: Vec<Input> = symbols.iter().map(|i| Input::Stream(StreamState::MarketUp(i.symbol))).collect();
     match &options.data {
         Data::File(path) => {
             let derive = DeriveParams { marks: Some(Span::from_secs(1)), candles: Vec::new() };
@@ -216,8 +218,9 @@ fn open(config: &Config, universe: &Universe, options: &Options) -> Result<Sourc
                 generators.push(generator.peekable());
             }
             let merged = std::iter::from_fn(move || {
-                let next = generators.iter_mut().min_by_key(|g| g.peek().map_or(Ts::MAX, |e| e.exchange_time))?;
-                next.next_if(|event| event.exchange_time < end).map(Ok)
+                let time = |g: &mut std::iter::Peekable<Generator>| g.peek().map_or(Ts::MAX, |e| e.exchange_time);
+                let next = (0..generators.len()).min_by_key(|&at| time(&mut generators[at]))?;
+                generators[next].next_if(|event| event.exchange_time < end).map(Ok)
             });
             Ok(Source { start: *start, before, events: Box::new(merged) })
         }
@@ -226,6 +229,7 @@ fn open(config: &Config, universe: &Universe, options: &Options) -> Result<Sourc
 
 /// Fee rates from basis points.
 pub fn fees(maker_bps: f64, taker_bps: f64) -> Option<Fees> {
-    let rate = |bps: f64| (bps.is_finite() && bps.abs() <= 1_000.0).then(|| Rate::from_mantissa((bps * 1e6).round() as i64));
+    let rate =
+        |bps: f64| (bps.is_finite() && bps.abs() <= 1_000.0).then(|| Rate::from_mantissa((bps * 1e6).round() as i64));
     Some(Fees { maker: rate(maker_bps)?, taker: rate(taker_bps)? })
 }

@@ -3,6 +3,7 @@
 use super::{exit, print_faults};
 use crate::backtest::{self, BacktestError, Data, Options, Outcome};
 use crate::config;
+use qcat_core::engine::fold::Record;
 use qcat_core::strategy::registry::Registry;
 use qcat_core::time::{Span, Ts};
 use std::path::PathBuf;
@@ -36,6 +37,9 @@ pub struct Arguments {
     /// One-way latency to and from the venue, in milliseconds.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=60_000))]
     latency_ms: u32,
+    /// Print every decision with the number of its input.
+    #[arg(long)]
+    decisions: bool,
     /// Compare with the same run of another strategy file: prints the first decision that differs.
     #[arg(long, value_name = "FILE")]
     compare: Option<PathBuf>,
@@ -48,6 +52,13 @@ pub fn run(arguments: &Arguments) -> u8 {
         Ok(outcome) => outcome,
         Err(code) => return code,
     };
+    if arguments.decisions {
+        for record in &outcome.log {
+            if let Record::Decisions(seq, decisions) = record {
+                decisions.iter().for_each(|decision| println!("{} {decision:?}", seq.0));
+            }
+        }
+    }
     print(&outcome, started.elapsed().as_secs_f64());
     let Some(other) = &arguments.compare else { return exit::OK };
     match one(arguments, other) {
@@ -82,7 +93,7 @@ fn one(arguments: &Arguments, strategy: &std::path::Path) -> Result<Outcome, u8>
         balance: arguments.balance.clone(),
         fees,
         latency: Span::from_millis(i64::from(arguments.latency_ms)),
-        keep_log: arguments.compare.is_some(),
+        keep_log: arguments.compare.is_some() || arguments.decisions,
     };
     backtest::run(&config, Arc::new(Registry::builtin()), &options).map_err(|error| {
         eprintln!("error: {error}");
@@ -99,17 +110,29 @@ fn print(outcome: &Outcome, seconds: f64) {
     let s = &outcome.summary;
     let asset = outcome.universe.asset_name(s.initial_equity.asset);
     let percent = |share: Option<f64>| share.map_or("-".to_owned(), |share| format!("{:.2} %", share * 100.0));
-    println!("inputs            {} in {seconds:.2} s ({:.2} M/s)", outcome.inputs, outcome.inputs as f64 / seconds / 1e6);
+    println!(
+        "inputs            {} in {seconds:.2} s ({:.2} M/s)",
+        outcome.inputs,
+        outcome.inputs as f64 / seconds / 1e6
+    );
     println!("decisions         {}", outcome.decisions);
     println!("fills             {}", s.fills);
     for (name, fills) in &outcome.by_strategy {
         println!("  {name:<16}{fills}");
     }
     println!("round trips       {} closed, {} open, {} won", s.round_trips, s.open_round_trips, percent(s.win_rate));
-    println!("equity            {} -> {} {asset}", s.initial_equity.round_to(2, qcat_core::num::Rounding::Nearest), s.final_equity.round_to(8, qcat_core::num::Rounding::Nearest));
-    println!("net profit        {} {asset} ({})", s.net_profit.round_to(8, qcat_core::num::Rounding::Nearest), percent(s.total_return));
-    for (asset, fee) in s.fees.iter() {
-        println!("fees              {} {}", fee, outcome.universe.asset_name(asset));
+    println!(
+        "equity            {} -> {} {asset}",
+        s.initial_equity.round_to(2, qcat_core::num::Rounding::Nearest),
+        s.final_equity.round_to(8, qcat_core::num::Rounding::Nearest)
+    );
+    println!(
+        "net profit        {} {asset} ({})",
+        s.net_profit.round_to(8, qcat_core::num::Rounding::Nearest),
+        percent(s.total_return)
+    );
+    for fee in s.fees.iter() {
+        println!("fees              {fee} {}", outcome.universe.asset_name(fee.asset));
     }
     println!("max drawdown      {} {asset}", s.max_drawdown.round_to(8, qcat_core::num::Rounding::Nearest));
     println!("turnover          {} {asset}", s.turnover);

@@ -18,7 +18,12 @@ pub struct RestartRule {
 
 impl Default for RestartRule {
     fn default() -> RestartRule {
-        RestartRule { max: 5, window: Span::from_secs(600), backoff: Span::from_millis(200), backoff_max: Span::from_secs(30) }
+        RestartRule {
+            max: 5,
+            window: Span::from_secs(600),
+            backoff: Span::from_millis(200),
+            backoff_max: Span::from_secs(30),
+        }
     }
 }
 

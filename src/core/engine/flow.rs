@@ -110,9 +110,9 @@ pub fn route(event: &Event, wiring: &Wiring, to: &mut Vec<Station>) {
             to.extend(wiring.on_account(account).iter().map(|s| Station::Runner(*s)));
         }
         Event::Finding(finding) => to.push(match finding {
-            Finding::OpenOrders { account, .. } | Finding::OpenConditionals { account, .. } | Finding::Trades { account, .. } => {
-                Station::Desk(*account)
-            }
+            Finding::OpenOrders { account, .. }
+            | Finding::OpenConditionals { account, .. }
+            | Finding::Trades { account, .. } => Station::Desk(*account),
             Finding::Holdings { account, .. } => Station::Ledger(*account),
             Finding::Compared { account, .. } => Station::Reconciler(*account),
         }),

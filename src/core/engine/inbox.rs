@@ -211,7 +211,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn market(event: MarketEvent) -> Input {
-        Input::Market(MarketInput { symbol: SymbolIx(0), exchange_time: Ts::ZERO, receive_time: Ts::ZERO, derived: false, event })
+        Input::Market(MarketInput {
+            symbol: SymbolIx(0),
+            exchange_time: Ts::ZERO,
+            receive_time: Ts::ZERO,
+            derived: false,
+            event,
+        })
     }
 
     fn quote(update_id: u64) -> Input {
@@ -235,7 +241,13 @@ mod tests {
             mine.map(level).collect()
         };
         let (bids, asks) = (side(true), side(false));
-        market(MarketEvent::BookDelta(Box::new(BookLevels { first_id: id, last_id: id, previous_id: id - 1, bids, asks })))
+        market(MarketEvent::BookDelta(Box::new(BookLevels {
+            first_id: id,
+            last_id: id,
+            previous_id: id - 1,
+            bids,
+            asks,
+        })))
     }
 
     #[test]

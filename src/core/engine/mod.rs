@@ -15,8 +15,8 @@ use crate::id::{AccountIx, Seq, StrategyIx};
 use crate::instrument::Universe;
 use crate::node::{Context, Node, Outbox};
 use crate::order::desk::Desk;
-use crate::order::{Fill, OrderUpdate};
 use crate::order::reconcile::Reconciler;
+use crate::order::{Fill, OrderUpdate};
 use crate::position::ledger::Ledger;
 use crate::risk::gate::Gate;
 use crate::risk::watch::Risk;
@@ -144,7 +144,11 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("seq", &self.seq).field("now", &self.now).field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("seq", &self.seq)
+            .field("now", &self.now)
+            .field("epoch", &self.epoch)
+            .finish_non_exhaustive()
     }
 }
 
@@ -290,7 +294,13 @@ impl Engine {
             Input::Definition(definition) => {
                 if let Err(error) = self.universe.define(definition) {
                     let text = Arc::from(error.to_string());
-                    self.alert(Alert { code: AlertCode::SettingsDiffer, account: None, symbol: None, order: None, text });
+                    self.alert(Alert {
+                        code: AlertCode::SettingsDiffer,
+                        account: None,
+                        symbol: None,
+                        order: None,
+                        text,
+                    });
                 }
             }
             Input::Configuration(config) => self.configure(config),
@@ -368,8 +378,7 @@ impl Engine {
     #[inline]
     fn dispatch(&mut self, station: Station, event: &Event) -> bool {
         let Engine { nodes, outbox, observer, markets, universe, config, commands, registry: _, .. } = self;
-        let context =
-            Context { now: self.now, seq: self.seq, epoch: self.epoch, markets, universe, config, commands };
+        let context = Context { now: self.now, seq: self.seq, epoch: self.epoch, markets, universe, config, commands };
         let seq = self.seq;
         let step = catch_unwind(AssertUnwindSafe(|| {
             if let Some(observer) = observer {

@@ -39,7 +39,8 @@ impl Engine {
             epoch: self.epoch,
             commands: self.commands.get(),
         };
-        let mut parts = vec![("engine".to_owned(), encode_state(&frame)), ("markets".to_owned(), self.markets.snapshot())];
+        let mut parts =
+            vec![("engine".to_owned(), encode_state(&frame)), ("markets".to_owned(), self.markets.snapshot())];
         self.each_node(|name, node| parts.push((name, node.snapshot())));
         Snapshot { seq: self.seq, at: self.now, parts }
     }
@@ -48,7 +49,9 @@ impl Engine {
     pub fn restore(&mut self, snapshot: &Snapshot, strategies: bool) -> Result<(), SnapshotError> {
         let part = |name: &str| {
             let found = snapshot.parts.iter().find(|(n, _)| n == name);
-            found.map(|(_, bytes)| bytes.as_slice()).ok_or_else(|| SnapshotError { part: "engine", reason: format!("{name} is missing") })
+            found
+                .map(|(_, bytes)| bytes.as_slice())
+                .ok_or_else(|| SnapshotError { part: "engine", reason: format!("{name} is missing") })
         };
         let frame: Frame = decode_state("engine", part("engine")?)?;
         self.universe = frame.universe;

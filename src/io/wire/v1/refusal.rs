@@ -39,7 +39,7 @@ frozen! {
         ForeignSymbol { strategy: u16, symbol: u16 },
         UnknownSymbol(symbol: u16),
         NotTradable { symbol: u16, status: ContractStatus },
-        AssetMismatch { symbol: u16, account: u16 },
+        AssetMismatch { symbol: u16 },
         Halted { scope: Scope, reason: HaltReason },
         Untrusted(account: u16),
         NoBudget(account: u16),
