@@ -75,19 +75,19 @@ fn an_entry_is_withdrawn_when_the_price_comes_back_without_it() {
 fn an_order_follows_the_market_in_place_or_by_cancel_as_configured() {
     for requote in ["modify", "cancel"] {
         let mut world = calm(requote);
-        walk(&mut world, &[1_004.0, 1_003.8]);
+        walk(&mut world, &[1_006.0, 1_005.8]);
         assert_eq!(world.take_intents().len(), 1, "two ticks are not worth a new quote");
         // Lower than the order, so that it is not filled, but still far from fair.
-        walk(&mut world, &[1_003.2]);
+        walk(&mut world, &[1_005.2]);
         let intents = world.take_intents();
         match requote {
             "modify" => assert!(matches!(intents[..], [Intent::Modify { .. }]), "{intents:?}"),
             _ => assert!(matches!(intents[..], [Intent::Cancel { .. }]), "{intents:?}"),
         }
         // A quote that differs is told; the price is still far from fair.
-        walk(&mut world, &[1_003.1]);
+        walk(&mut world, &[1_005.1]);
         assert_eq!(world.open.len(), 1, "{requote}: {:?}", world.take_intents());
-        let at = if requote == "modify" { 1_003.3 } else { 1_003.2 };
+        let at = if requote == "modify" { 1_005.3 } else { 1_005.2 };
         assert_eq!(price(&world.open[0].0), at, "the best ask when it was quoted");
     }
 }
