@@ -57,8 +57,9 @@ fn a_fall_is_bought_post_only_and_sold_at_fair_reduce_only() {
     let exit: Vec<_> = world.take_orders().into_iter().filter(|o| o.reduce_only).collect();
     assert_eq!((exit[0].side, exit[0].quantity), (Side::Sell, entry[0].quantity));
     assert!((996.6..1_000.0).contains(&price(&exit[0])), "at fair: {}", price(&exit[0]));
-    walk(&mut world, &[998.0, 999.5, 1_000.0]);
+    walk(&mut world, &[998.0, 998.6]);
     assert_eq!(world.position, 0, "back at fair it is flat");
+    assert!(world.fills[1].price > world.fills[0].price);
 }
 
 #[test]
