@@ -53,6 +53,21 @@ pub(super) struct Account {
     pub trades: BTreeMap<SymbolIx, VecDeque<TradeRecord>>,
 }
 
+/// What one margin asset of an account must carry, and what carries it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MarginSummary {
+    /// Wallet balance.
+    pub wallet: Money,
+    /// Unrealised profit at reference prices.
+    pub unrealized: Money,
+    /// Initial margin of positions and open orders.
+    pub initial: Money,
+    /// Maintenance margin of the positions.
+    pub maintenance: Money,
+    /// What is left for new risk, zero at least.
+    pub available: Money,
+}
+
 /// What an account's margin asset must carry and what carries it. [`Money`] mantissas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct MarginUse {
@@ -63,6 +78,17 @@ pub(super) struct MarginUse {
 }
 
 impl MarginUse {
+    pub fn summary(&self, asset: AssetIx) -> MarginSummary {
+        let money = |amount| Money::new(asset, amount);
+        MarginSummary {
+            wallet: money(self.wallet),
+            unrealized: money(self.unrealized),
+            initial: money(self.initial),
+            maintenance: money(self.maintenance),
+            available: money(self.available().max(0)),
+        }
+    }
+
     /// What is left for new risk; may be negative.
     pub fn available(&self) -> i128 {
         self.wallet.saturating_add(self.unrealized).saturating_sub(self.initial)

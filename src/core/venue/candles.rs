@@ -8,11 +8,11 @@
 //! market order placed between two candles fills a tick worse than the last close. Limits: the true order of high and low is not
 //! known, and the volume at a price is not either.
 
-use super::market::trade_key;
+use super::market::is_sane;
 use super::{Out, Venue};
 use crate::id::SymbolIx;
 use crate::market::{Candle, Quote};
-use crate::num::{Price, Side};
+use crate::num::Price;
 use crate::order::WorkingType;
 
 impl Venue {
@@ -20,7 +20,7 @@ impl Venue {
     pub(super) fn on_candle(&mut self, symbol: SymbolIx, candle: &Candle, out: Out<'_>) {
         let Some(market) = self.symbols.get_mut(symbol.ix()).filter(|m| !m.fine && candle.closed) else { return };
         let prices = [candle.open, candle.high, candle.low, candle.close];
-        if prices.iter().any(|&p| trade_key(Side::Buy, p).is_none()) {
+        if !prices.into_iter().all(is_sane) {
             return;
         }
         if let Some((interval, until)) = market.candle

@@ -38,6 +38,8 @@ pub(super) struct Symbol {
     pub last: Price,
     /// Mark price; zero before the first.
     pub mark: Price,
+    /// The reference price when the book became void.
+    before_void: Price,
     /// Highest trade id that was matched.
     trade_id: i64,
     /// Whether anything finer than candles was fed.
@@ -65,6 +67,7 @@ impl Symbol {
             quote: None,
             last: Price::ZERO,
             mark: Price::ZERO,
+            before_void: Price::ZERO,
             trade_id: 0,
             fine: false,
             trades: false,
@@ -93,15 +96,18 @@ impl Symbol {
         }
     }
 
-    /// The price that margin, filters and liquidation use: the mark price, else the middle of the best prices, else the last
-    /// trade; zero when nothing is known.
+    /// The price that margin, filters and liquidation use: the mark price, else the middle of the best prices that the feed shows,
+    /// whatever simulated orders took there (one side if the other is empty), else the last trade, else what it was before the
+    /// book became void; zero when nothing was ever known.
     pub fn reference(&self) -> Price {
         if !self.mark.is_zero() {
             return self.mark;
         }
-        match (self.bids.best_price(), self.asks.best_price()) {
+        match (self.bids.shown_price(), self.asks.shown_price()) {
             (Some(bid), Some(ask)) => Price::from_mantissa(bid.mantissa() + (ask.mantissa() - bid.mantissa()) / 2),
-            _ => self.last,
+            (Some(one), None) | (None, Some(one)) => one,
+            (None, None) if !self.last.is_zero() => self.last,
+            (None, None) => self.before_void,
         }
     }
 
@@ -161,6 +167,7 @@ impl Symbol {
 
     /// The sequence broke: nothing can be taken until the next snapshot or quote.
     pub fn on_gap(&mut self) {
+        self.before_void = self.reference();
         (self.depth, self.quote) = (false, None);
         self.bids.void();
         self.asks.void();
@@ -184,7 +191,7 @@ fn sane(value: i64) -> i64 {
 }
 
 fn sane_key(side: Side, price: Price) -> i64 {
-    if (1..SANE_MAX).contains(&price.mantissa()) { key_of(side, price) } else { NONE }
+    if is_sane(price) { key_of(side, price) } else { NONE }
 }
 
 fn keyed(side: Side, levels: &[Level]) -> impl Iterator<Item = (i64, i64)> + '_ {
@@ -192,7 +199,7 @@ fn keyed(side: Side, levels: &[Level]) -> impl Iterator<Item = (i64, i64)> + '_ 
     levels.iter().map(keyed).filter(|&(key, _)| key != NONE)
 }
 
-/// The key of a trade's price on the side that it hit, if the price is sane.
-pub(super) fn trade_key(makers: Side, price: Price) -> Option<i64> {
-    Some(sane_key(makers, price)).filter(|&key| key != NONE)
+/// Whether a price from a feed can be used at all.
+pub(super) fn is_sane(price: Price) -> bool {
+    (1..SANE_MAX).contains(&price.mantissa())
 }

@@ -3,13 +3,13 @@
 //!
 //! In: market events ([`Venue::on_market`], recorded or generated), requests of accounts ([`Venue::on_request`]), time
 //! ([`Venue::on_time`], when [`Venue::next_wakeup`] says so). Out: [`VenueOutput`]s, each with the time at which it reaches the client.
-//! Time is handed in and never goes back; chance comes from a seed and only for [`faults`].
+//! Time is handed in and never goes back; chance comes from a seed and only for `faults`.
 //!
 //! An answer is the exchange's: that a request was written, timed out or lost its link is for the driver or the network to say.
 //! Answers are pushed after the reports of the same request; which arrives first is a matter of [`Latency`].
 //!
-//! Each model states its assumption and its limits in its file: [`queue`] (liquidity and queue position), [`matching`] (orders),
-//! [`conditional`], [`account`] (books), [`clearing`] (funding, liquidation), [`candles`], [`latency`], [`fees`], [`faults`]. What is
+//! Each model states its assumption and its limits in its file: `queue` (liquidity and queue position), `matching` (orders),
+//! `conditional`, `account` (books), `clearing` (funding, liquidation), `candles`, `latency`, `fees`, `faults`. What is
 //! typed but not simulated (hedge mode, isolated and multi-assets margin, trailing stops, good till date) is refused with -1020.
 //!
 //! Cost: an event looks at the best simulated order of each side and at the nearest trigger, so orders far away cost nothing.
@@ -44,7 +44,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use account::AccountSpec;
+pub use account::{AccountSpec, MarginSummary};
 pub use faults::FaultConfig;
 pub use fees::Fees;
 pub use latency::Latency;
@@ -55,8 +55,9 @@ use account::Account;
 use conditional::Conditionals;
 use faults::{Chance, Faults};
 use latency::{Agenda, Due};
-use market::{Symbol, trade_key};
+use market::{Symbol, is_sane};
 use orders::Orders;
+use queue::key_of;
 use request::Reply;
 use rules::error;
 
@@ -183,13 +184,13 @@ impl Venue {
                 }
             }
             MarketEvent::Trade(trade) => {
-                if trade.on_book && symbol.see_trades(trade.id.0, trade.id.0) {
+                if trade.on_book && is_sane(trade.price) && symbol.see_trades(trade.id.0, trade.id.0) {
                     return self.on_trade(ix, trade.price, trade.quantity, trade.aggressor, out);
                 }
                 return;
             }
             MarketEvent::AggTrade(trade) => {
-                if symbol.see_trades(trade.first.0, trade.last.0) {
+                if is_sane(trade.price) && symbol.see_trades(trade.first.0, trade.last.0) {
                     return self.on_trade(ix, trade.price, trade.quantity, trade.aggressor, out);
                 }
                 return;
@@ -222,7 +223,7 @@ impl Venue {
 
     fn on_trade(&mut self, ix: SymbolIx, price: Price, quantity: Quantity, aggressor: Side, out: Out<'_>) {
         let makers = aggressor.opposite();
-        let Some(key) = trade_key(makers, price) else { return };
+        let key = key_of(makers, price);
         let mut left = quantity.mantissa();
         while let Some(symbol) = self.symbols.get_mut(ix.ix()) {
             symbol.last = price;
@@ -243,7 +244,7 @@ impl Venue {
     }
 
     fn on_mark(&mut self, ix: SymbolIx, mark: &Mark, out: Out<'_>) {
-        if trade_key(Side::Buy, mark.mark_price).is_none() {
+        if !is_sane(mark.mark_price) {
             return;
         }
         if let Some(symbol) = self.symbols.get_mut(ix.ix()) {
@@ -387,6 +388,16 @@ impl Venue {
     pub fn position(&self, account: AccountIx, symbol: SymbolIx) -> Option<VenuePosition> {
         let holding = self.accounts.get(&account)?.holdings.get(&symbol)?;
         self.universe.instrument(symbol).map(|instrument| holding.position(instrument))
+    }
+
+    /// What a margin asset of the account carries.
+    pub fn margin(&self, account: AccountIx, asset: crate::id::AssetIx) -> Option<MarginSummary> {
+        self.accounts.get(&account).map(|holder| self.margin_use(holder, asset, None).summary(asset))
+    }
+
+    /// The account's fee rates.
+    pub fn fees(&self, account: AccountIx) -> Option<Fees> {
+        self.accounts.get(&account).map(|holder| holder.fees)
     }
 
     /// A hash of the whole state: equal states have equal hashes. It walks everything: not for every event.

@@ -101,6 +101,11 @@ impl SideBook {
         (self.best != NONE).then(|| price_of(self.side, self.best))
     }
 
+    /// Best price that the feed shows, taken or not.
+    pub fn shown_price(&self) -> Option<Price> {
+        self.levels.last().map(|l| price_of(self.side, l.key))
+    }
+
     /// Sum of what simulated takers took of the levels as they stand.
     pub fn taken(&self) -> i64 {
         self.levels.iter().map(|l| l.taken).fold(0, i64::saturating_add)

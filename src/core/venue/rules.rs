@@ -178,7 +178,8 @@ impl Venue {
             let min = instrument.filters.min_notional.map_or(0, Money::mantissa);
             // A market order is measured at the reference price, as the exchange measures it at the mark price.
             let measured = if order.terms == Terms::Market { notional(instrument, reference, quantity) } else { value };
-            refuse_if(measured < min, -4164)?;
+            // Without any price there is nothing to measure with, and nothing to fill against either.
+            refuse_if(measured < min && !reference.is_zero(), -4164)?;
             self.check_margin(holder, instrument, order.side, price, quantity)?;
         }
         let open = self.orders.open_of(account, Some(order.symbol));

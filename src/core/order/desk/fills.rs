@@ -22,7 +22,7 @@ const SEARCHES: u32 = 6;
 
 /// The trades of one symbol that were booked. What lies at or below the watermark is booked by definition; it follows the
 /// reconciliations, one behind, because the venue's trade history may show a trade late.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Booked {
     watermark: Option<TradeId>,
     /// The next watermark: newest trade of the last completed reconciliation.
@@ -33,7 +33,7 @@ pub(super) struct Booked {
 }
 
 /// A search in the trade history of one symbol.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct TradesAsk {
     /// When to do something: ask, or ask again.
     due: Ts,

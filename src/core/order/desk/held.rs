@@ -18,7 +18,7 @@ use crate::time::Ts;
 use serde::{Deserialize, Serialize};
 
 /// What a stranger reported so far. It is kept small by dropping duplicates.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Held {
     reports: Vec<OrderReport>,
     trades: Vec<TradeRecord>,

@@ -34,7 +34,7 @@ mod tests;
 use table::{Entry, Pending, State, Task};
 
 /// The node Desk of one account.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Desk {
     account: AccountIx,
     state: State,

@@ -96,7 +96,8 @@ impl Desk {
     ) {
         let id = OrderRef::Ours(client);
         let can = self.state.open.get(&id).is_some_and(|entry| entry.order.can_modify());
-        let Some(mut entry) = self.state.take(id).filter(|_| can) else {
+        let taken = if can { self.state.take(id) } else { None };
+        let Some(mut entry) = taken else {
             let reason = Refusal::UnknownOrder(OrderKey::Ours(client));
             out.push(Event::Refused(Refused { intent: *intent, reason }));
             self.tell_again(id, out);

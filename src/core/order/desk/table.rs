@@ -71,7 +71,7 @@ pub(super) enum Task {
 }
 
 /// Everything that the desk remembers.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct State {
     /// Orders that are not over.
     pub(super) open: BTreeMap<OrderRef, Entry>,

@@ -6,6 +6,7 @@ use crate::config::Timing;
 use crate::num::{Price, Quantity};
 use crate::order::{ConditionalReport, ConditionalStatus, End, ExecutionType, OrderReport, OrderStatus};
 use crate::time::Ts;
+use std::cmp::Ordering;
 
 /// What is compared to tell whether a report moved anything.
 type Shape = (Phase, Leg, Price, Quantity, Quantity, bool, bool, bool);
@@ -58,10 +59,13 @@ impl Order {
             self.phase = Phase::Unknown;
         }
         let before = self.shape();
-        let newest = !self.accepted
-            || report.exchange_time > self.venue_time
-            || (report.exchange_time == self.venue_time
-                && (report.execution == ExecutionType::Amendment || asked_at.is_some_and(|at| at >= self.changed_at)));
+        let newest = match report.exchange_time.cmp(&self.venue_time) {
+            _ if !self.accepted => true,
+            Ordering::Greater => true,
+            Ordering::Less => false,
+            // In the same millisecond: what the modification under way was to bring, or what was asked for since.
+            Ordering::Equal => self.shows_modify(report) || asked_at.is_some_and(|at| at > self.changed_at),
+        };
         self.accepted = true;
         self.settle = false;
         self.venue_id = Some(report.venue_id);
@@ -86,6 +90,11 @@ impl Order {
             self.settle_modify();
         }
         self.moved_since(before, now)
+    }
+
+    fn shows_modify(&self, report: &OrderReport) -> bool {
+        let terms = (report.terms.limit_price().unwrap_or(Price::ZERO), report.quantity);
+        self.modify.is_some_and(|modify| terms == (modify.price, modify.quantity))
     }
 
     /// A modification is done when the order has its terms; a late report of an earlier one proves nothing.

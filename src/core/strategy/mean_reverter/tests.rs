@@ -57,8 +57,9 @@ fn a_fall_is_bought_post_only_and_sold_at_fair_reduce_only() {
     let exit: Vec<_> = world.take_orders().into_iter().filter(|o| o.reduce_only).collect();
     assert_eq!((exit[0].side, exit[0].quantity), (Side::Sell, entry[0].quantity));
     assert!((996.6..1_000.0).contains(&price(&exit[0])), "at fair: {}", price(&exit[0]));
-    walk(&mut world, &[998.0, 999.5, 1_000.0]);
+    walk(&mut world, &[998.0, 998.6]);
     assert_eq!(world.position, 0, "back at fair it is flat");
+    assert!(world.fills[1].price > world.fills[0].price);
 }
 
 #[test]
@@ -75,19 +76,19 @@ fn an_entry_is_withdrawn_when_the_price_comes_back_without_it() {
 fn an_order_follows_the_market_in_place_or_by_cancel_as_configured() {
     for requote in ["modify", "cancel"] {
         let mut world = calm(requote);
-        walk(&mut world, &[1_004.0, 1_003.8]);
+        walk(&mut world, &[1_006.0, 1_005.8]);
         assert_eq!(world.take_intents().len(), 1, "two ticks are not worth a new quote");
         // Lower than the order, so that it is not filled, but still far from fair.
-        walk(&mut world, &[1_003.2]);
+        walk(&mut world, &[1_005.2]);
         let intents = world.take_intents();
         match requote {
             "modify" => assert!(matches!(intents[..], [Intent::Modify { .. }]), "{intents:?}"),
             _ => assert!(matches!(intents[..], [Intent::Cancel { .. }]), "{intents:?}"),
         }
         // A quote that differs is told; the price is still far from fair.
-        walk(&mut world, &[1_003.1]);
+        walk(&mut world, &[1_005.1]);
         assert_eq!(world.open.len(), 1, "{requote}: {:?}", world.take_intents());
-        let at = if requote == "modify" { 1_003.3 } else { 1_003.2 };
+        let at = if requote == "modify" { 1_005.3 } else { 1_005.2 };
         assert_eq!(price(&world.open[0].0), at, "the best ask when it was quoted");
     }
 }

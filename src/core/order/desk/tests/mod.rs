@@ -1,1 +1,8 @@
+//! Tests of the desk: worked examples, conditional orders, random long sequences, and the model check.
 
+mod conditional;
+mod life;
+mod model;
+mod random;
+mod venue;
+mod world;
