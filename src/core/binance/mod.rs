@@ -6,5 +6,6 @@ pub mod encode;
 pub mod error;
 pub mod instruments;
 pub mod limits;
+pub mod print;
 pub mod proto;
 pub mod session;
