@@ -215,13 +215,9 @@ fn open(config: &Config, universe: &Universe, options: &Options) -> Result<Sourc
                     let history = qcat_core::event::History { symbol: instrument.symbol, candles };
                     before.push(Input::History(history));
                 }
-                generators.push(generator.peekable());
+                generators.push(generator);
             }
-            let merged = std::iter::from_fn(move || {
-                let time = |g: &mut std::iter::Peekable<Generator>| g.peek().map_or(Ts::MAX, |e| e.exchange_time);
-                let next = (0..generators.len()).min_by_key(|&at| time(&mut generators[at]))?;
-                generators[next].next_if(|event| event.exchange_time < end).map(Ok)
-            });
+            let merged = crate::sim::merge(generators).take_while(move |event| event.exchange_time < end).map(Ok);
             Ok(Source { start: *start, before, events: Box::new(merged) })
         }
     }

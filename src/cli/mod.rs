@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod backtest;
+mod sim;
 
 /// Exit codes, after sysexits.
 pub mod exit {
@@ -35,6 +36,8 @@ pub struct Arguments {
 enum Command {
     /// Run strategies through recorded or generated market data and print what came of it.
     Backtest(backtest::Arguments),
+    /// Serve the simulated exchange on loopback.
+    Sim(sim::Arguments),
 }
 
 /// Parses the command line and runs the command.
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
     };
     ExitCode::from(match arguments.command {
         Command::Backtest(arguments) => backtest::run(&arguments),
+        Command::Sim(arguments) => sim::run(&arguments),
     })
 }
 
@@ -55,5 +59,32 @@ pub fn main() -> ExitCode {
 fn print_faults(faults: &[crate::config::Fault]) {
     for fault in faults {
         eprintln!("error: {fault}");
+    }
+}
+
+/// Runs a future on one thread with local tasks.
+fn on_local_runtime(future: impl Future<Output = u8>) -> u8 {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no runtime: {error}");
+            return exit::UNAVAILABLE;
+        }
+    };
+    tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(mut interrupt), Ok(mut terminate)) => {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        // Without handlers the signal ends the process by itself.
+        _ => std::future::pending().await,
     }
 }

@@ -6,5 +6,6 @@ pub mod history;
 pub mod journal;
 pub mod net;
 pub mod serve;
+pub mod shell;
 pub mod sign;
 pub mod wire;

@@ -306,3 +306,17 @@ fn reply((status, headers, body): Answer) -> Response<Full<Bytes>> {
     }
     response.body(Full::new(Bytes::from(body))).unwrap_or_else(|_| Response::new(Full::new(Bytes::new())))
 }
+
+impl Exchange for qcat_core::binance::server::SimExchange {
+    fn handle(&mut self, incoming: ServerIn<'_>, now: Ts, out: &mut Vec<ServerOut>) {
+        Self::handle(self, incoming, now, out);
+    }
+
+    fn next_timeout(&self) -> Option<Ts> {
+        Self::next_timeout(self)
+    }
+
+    fn on_time(&mut self, now: Ts, out: &mut Vec<ServerOut>) {
+        Self::on_time(self, now, out);
+    }
+}

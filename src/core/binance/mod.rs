@@ -8,4 +8,5 @@ pub mod instruments;
 pub mod limits;
 pub mod print;
 pub mod proto;
+pub mod server;
 pub mod session;

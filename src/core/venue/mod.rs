@@ -379,6 +379,12 @@ impl Venue {
         out.push(VenueOutput { at, account, kind: OutputKind::Report(report) });
     }
 
+    /// The symbol of a conditional order of the account, open or not.
+    pub fn conditional_symbol(&self, account: AccountIx, order: OrderRef) -> Option<SymbolIx> {
+        let symbols = self.universe.instruments().iter().map(|i| i.symbol);
+        symbols.into_iter().find(|symbol| self.conditionals.find(account, *symbol, order).is_some())
+    }
+
     /// The account's wallet of an asset.
     pub fn balance(&self, account: AccountIx, asset: crate::id::AssetIx) -> Option<VenueBalance> {
         self.accounts.get(&account).map(|a| VenueBalance { wallet: a.wallet(asset) })

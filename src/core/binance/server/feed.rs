@@ -3,10 +3,10 @@
 //! Diffs pass as they are, unbatched, whatever depth speed was subscribed to. What the source lacks (mark prices, candles) is
 //! derived from its trades and marked.
 
+use crate::candle::CandleError;
 use crate::instrument::Universe;
 use crate::market::{MarketEvent, MarketInput};
 use crate::sim::derive::{DeriveParams, Deriver};
-use crate::candle::CandleError;
 use crate::time::{Span, Ts};
 use std::collections::VecDeque;
 

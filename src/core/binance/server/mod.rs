@@ -55,7 +55,7 @@ pub struct SentCounts {
 #[derive(Debug, Clone)]
 enum Waiting {
     /// An order or its cancellation.
-    Order { conditional: bool, cancel: bool },
+    Order { cancel: bool },
     /// A list or object by query.
     Query(rest::Shape),
     /// `{"code":200,"msg":"success"}`, or a leverage answer.
@@ -272,15 +272,23 @@ impl SimExchange {
     fn output(&mut self, output: VenueOutput, now: Ts, out: &mut Vec<ServerOut>) {
         match output.kind {
             OutputKind::Report(report) => self.user_event(output.account, &report, now, out),
-            OutputKind::Outcome(outcome) => self.answered(outcome.command, |waiting, universe| {
-                rest::outcome(&outcome.outcome, waiting, universe, now)
-            }, output.account, now, out),
-            OutputKind::Answer(answer) => self.answered(answer.command, |waiting, universe| {
-                rest::answer(&answer.result, waiting, universe, now)
-            }, output.account, now, out),
-            OutputKind::Acknowledged { command, result } => self.answered(command, |waiting, _| {
-                rest::acknowledged(&result, waiting)
-            }, output.account, now, out),
+            OutputKind::Outcome(outcome) => self.answered(
+                outcome.command,
+                |waiting, universe| rest::outcome(&outcome.outcome, waiting, universe, now),
+                output.account,
+                now,
+                out,
+            ),
+            OutputKind::Answer(answer) => self.answered(
+                answer.command,
+                |waiting, universe| rest::answer(&answer.result, waiting, universe, now),
+                output.account,
+                now,
+                out,
+            ),
+            OutputKind::Acknowledged { command, result } => {
+                self.answered(command, |waiting, _| rest::acknowledged(&result, waiting), output.account, now, out)
+            }
         }
     }
 
@@ -308,7 +316,9 @@ impl SimExchange {
                 print::account_update(&mut raw, account, universe, now);
                 true
             }
-            Report::Leverage { .. } | Report::MultiAssets { .. } => print::config_update(&mut raw, report, universe, now),
+            Report::Leverage { .. } | Report::MultiAssets { .. } => {
+                print::config_update(&mut raw, report, universe, now)
+            }
             Report::MarginCall { symbol, .. } => {
                 print::margin_call(&mut raw, &[*symbol], universe, now);
                 true

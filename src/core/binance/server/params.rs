@@ -50,7 +50,9 @@ impl Params {
 
     /// A whole number.
     pub fn number(&self, name: &str) -> Result<Option<i64>, VenueError> {
-        let wrong = |_| refuse(-1100, format!("Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'."));
+        let wrong = |_| {
+            refuse(-1100, format!("Illegal characters found in parameter '{name}'; legal range is '^[0-9]{{1,20}}$'."))
+        };
         self.get(name).map(|text| text.parse().map_err(wrong)).transpose()
     }
 
@@ -79,7 +81,9 @@ impl Params {
     }
 
     fn quantity(&self, instrument: &Instrument) -> Result<Option<Quantity>, VenueError> {
-        self.get("quantity").map(|text| instrument.parse_quantity(text).map_err(|e| number_error("quantity", &e))).transpose()
+        self.get("quantity")
+            .map(|text| instrument.parse_quantity(text).map_err(|e| number_error("quantity", &e)))
+            .transpose()
     }
 
     fn side(&self) -> Result<Side, VenueError> {
@@ -117,7 +121,10 @@ impl Params {
         let legal = |b: u8| b.is_ascii_alphanumeric() || b".:/_-".contains(&b);
         if text.len() > 36 || !text.bytes().all(legal) {
             let pattern = r"^[\.A-Z\:/a-z0-9_-]{1,36}$";
-            return Err(refuse(-1100, format!("Illegal characters found in parameter '{name}'; legal range is '{pattern}'.")));
+            return Err(refuse(
+                -1100,
+                format!("Illegal characters found in parameter '{name}'; legal range is '{pattern}'."),
+            ));
         }
         Ok(OrderKey::parse(text))
     }
@@ -135,7 +142,8 @@ impl Params {
                 Terms::Limit { price, time_in_force: self.time_in_force()? }
             }
             "STOP" | "STOP_MARKET" | "TAKE_PROFIT" | "TAKE_PROFIT_MARKET" | "TRAILING_STOP_MARKET" => {
-                let text = "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.";
+                let text =
+                    "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.";
                 return Err(refuse(-4120, text));
             }
             _ => return Err(refuse(-1116, "Invalid orderType.")),
@@ -205,7 +213,8 @@ impl Params {
     }
 
     fn trailing(&self, instrument: &Instrument) -> Result<Trigger, VenueError> {
-        let percent = Rate::parse(self.need("callbackRate")?.as_bytes()).map_err(|e| number_error("callbackRate", &e))?;
+        let percent =
+            Rate::parse(self.need("callbackRate")?.as_bytes()).map_err(|e| number_error("callbackRate", &e))?;
         let callback_rate = Rate::from_mantissa(percent.mantissa() / 100);
         Ok(Trigger::Trailing { callback_rate, activation: self.price("activatePrice", instrument)? })
     }

@@ -1,7 +1,7 @@
 //! Requests: which path wants what, and how answers are printed.
 
 use super::params::{Params, refuse};
-use super::{Key, KEY_LIFE, SimExchange, Waiting, World};
+use super::{KEY_LIFE, Key, SimExchange, Waiting, World};
 use crate::binance::decode::definitions::ExchangeInfo;
 use crate::binance::decode::market::interval;
 use crate::binance::print::{self, OrderFacts};
@@ -28,7 +28,7 @@ pub struct Call<'a> {
 /// How the answer to a question is printed.
 #[derive(Debug, Clone)]
 pub enum Shape {
-    Order { conditional: bool },
+    Order,
     OpenOrders(Option<SymbolIx>),
     OpenConditionals(Option<SymbolIx>),
     Trades,
@@ -54,7 +54,8 @@ impl SimExchange {
         let reply = |status, headers, body| ServerOut::Reply { peer: call.peer, status, headers, body };
         if let Err(wait) = self.limits.weigh(weight(call), now) {
             let headers = ReplyHeaders { retry_after: Some(wait), ..ReplyHeaders::default() };
-            let body = error_body(&refuse(-1003, "Too many requests; current limit of IP is 2400 requests per minute."));
+            let body =
+                error_body(&refuse(-1003, "Too many requests; current limit of IP is 2400 requests per minute."));
             return out.push(reply(429, headers, body));
         }
         let account = call.api_key.and_then(|key| self.accounts.get(key)).copied();
@@ -69,7 +70,9 @@ impl SimExchange {
         match (step, account) {
             (Ok(Step::Body(body)), _) => out.push(reply(200, headers, body)),
             (Ok(Step::Ask(kind, waiting)), Some(account)) => self.request(call.peer, account, kind, waiting, now),
-            (Ok(Step::Ask(..)), None) => out.push(reply(401, headers, error_body(&refuse(-2014, "API-key format invalid.")))),
+            (Ok(Step::Ask(..)), None) => {
+                out.push(reply(401, headers, error_body(&refuse(-2014, "API-key format invalid."))))
+            }
             (Err(error), _) => out.push(reply(status_of(&error), headers, error_body(&error))),
         }
     }
@@ -111,7 +114,9 @@ impl SimExchange {
         match call.path {
             "/fapi/v1/ping" => body.push_str("{}"),
             "/fapi/v1/time" => print::single::time(&mut body, now),
-            "/fapi/v1/exchangeInfo" => print::exchange_info(&mut body, &ExchangeInfo { server_time: now, ..self.info.clone() }),
+            "/fapi/v1/exchangeInfo" => {
+                print::exchange_info(&mut body, &ExchangeInfo { server_time: now, ..self.info.clone() })
+            }
             "/fapi/v1/depth" => {
                 let instrument = params.instrument(universe)?;
                 let limit = params.number("limit")?.unwrap_or(500);
@@ -163,12 +168,12 @@ impl SimExchange {
             ("POST", "/fapi/v1/order") => {
                 let order = params.order(universe, self.next_command)?;
                 self.count_order(account, now)?;
-                ask(RequestKind::Place(order), Waiting::Order { conditional: false, cancel: false })
+                ask(RequestKind::Place(order), Waiting::Order { cancel: false })
             }
             ("POST", "/fapi/v1/algoOrder") => {
                 let order = params.algo_order(universe, self.next_command)?;
                 self.count_order(account, now)?;
-                ask(RequestKind::Place(order), Waiting::Order { conditional: true, cancel: false })
+                ask(RequestKind::Place(order), Waiting::Order { cancel: false })
             }
             ("PUT", "/fapi/v1/order") => {
                 let instrument = params.instrument(universe)?;
@@ -177,27 +182,29 @@ impl SimExchange {
                 let symbol = instrument.symbol;
                 self.count_order(account, now)?;
                 let kind = RequestKind::Modify { symbol, order, side, price, quantity };
-                ask(kind, Waiting::Order { conditional: false, cancel: false })
+                ask(kind, Waiting::Order { cancel: false })
             }
             ("DELETE", "/fapi/v1/order") => {
-                let (symbol, order) = (params.instrument(universe)?.symbol, params.order_ref("orderId", "origClientOrderId")?);
+                let (symbol, order) =
+                    (params.instrument(universe)?.symbol, params.order_ref("orderId", "origClientOrderId")?);
                 let kind = RequestKind::Cancel { symbol, order, conditional: false };
-                ask(kind, Waiting::Order { conditional: false, cancel: true })
+                ask(kind, Waiting::Order { cancel: true })
             }
             ("GET", "/fapi/v1/order" | "/fapi/v1/openOrder") => {
-                let (symbol, order) = (params.instrument(universe)?.symbol, params.order_ref("orderId", "origClientOrderId")?);
-                ask(RequestKind::Find { symbol, order, conditional: false }, Waiting::Query(Shape::Order { conditional: false }))
+                let (symbol, order) =
+                    (params.instrument(universe)?.symbol, params.order_ref("orderId", "origClientOrderId")?);
+                ask(RequestKind::Find { symbol, order, conditional: false }, Waiting::Query(Shape::Order))
             }
             ("DELETE", "/fapi/v1/algoOrder") => {
                 let order = params.order_ref("algoId", "clientAlgoId")?;
                 let symbol = self.algo_symbol(account, params)?;
                 let kind = RequestKind::Cancel { symbol, order, conditional: true };
-                ask(kind, Waiting::Order { conditional: true, cancel: true })
+                ask(kind, Waiting::Order { cancel: true })
             }
             ("GET", "/fapi/v1/algoOrder") => {
                 let order = params.order_ref("algoId", "clientAlgoId")?;
                 let symbol = self.algo_symbol(account, params)?;
-                ask(RequestKind::Find { symbol, order, conditional: true }, Waiting::Query(Shape::Order { conditional: true }))
+                ask(RequestKind::Find { symbol, order, conditional: true }, Waiting::Query(Shape::Order))
             }
             ("DELETE", path @ ("/fapi/v1/allOpenOrders" | "/fapi/v1/algoOpenOrders")) => {
                 let conditional = path.ends_with("algoOpenOrders");
@@ -215,7 +222,9 @@ impl SimExchange {
                 };
                 query(Query::Trades { symbol, from }, Shape::Trades)
             }
-            ("GET", "/fapi/v3/positionRisk" | "/fapi/v2/positionRisk") => query(Query::Positions, Shape::Positions(symbol()?)),
+            ("GET", "/fapi/v3/positionRisk" | "/fapi/v2/positionRisk") => {
+                query(Query::Positions, Shape::Positions(symbol()?))
+            }
             ("GET", "/fapi/v3/balance" | "/fapi/v2/balance") => query(Query::Balances, Shape::Balances),
             ("GET", "/fapi/v1/positionSide/dual") => query(Query::Settings, Shape::PositionMode),
             ("GET", "/fapi/v1/multiAssetsMargin") => query(Query::Settings, Shape::MultiAssets),
@@ -242,9 +251,13 @@ impl SimExchange {
         Ok(match path {
             "/fapi/v1/leverage" => {
                 let instrument = params.instrument(universe)?;
-                let wanted = params.number("leverage")?.ok_or_else(|| refuse(-1102, "Mandatory parameter 'leverage' was not sent, was empty/null, or malformed."))?;
-                let leverage = u16::try_from(wanted).map_err(|_| refuse(-4028, format!("Leverage {wanted} is not valid")))?;
-                let body = format!(r#"{{"leverage":{leverage},"maxNotionalValue":"0","symbol":"{}"}}"#, instrument.name);
+                let wanted = params.number("leverage")?.ok_or_else(|| {
+                    refuse(-1102, "Mandatory parameter 'leverage' was not sent, was empty/null, or malformed.")
+                })?;
+                let leverage =
+                    u16::try_from(wanted).map_err(|_| refuse(-4028, format!("Leverage {wanted} is not valid")))?;
+                let body =
+                    format!(r#"{{"leverage":{leverage},"maxNotionalValue":"0","symbol":"{}"}}"#, instrument.name);
                 Step::Ask(RequestKind::SetLeverage { symbol: instrument.symbol, leverage }, Waiting::Acknowledge(body))
             }
             "/fapi/v1/marginType" => {
@@ -286,7 +299,11 @@ impl SimExchange {
         let text = match method {
             "POST" => mine.unwrap_or_else(|| {
                 self.next_key += 1;
-                format!("simListenKey{:04}x{:08x}", self.next_key, crate::node::hash_bytes(&self.next_key.to_le_bytes()) as u32)
+                format!(
+                    "simListenKey{:04}x{:08x}",
+                    self.next_key,
+                    crate::node::hash_bytes(&self.next_key.to_le_bytes()) as u32
+                )
             }),
             "PUT" => mine.ok_or_else(missing)?,
             "DELETE" => {
@@ -317,7 +334,10 @@ fn weight(call: &Call<'_>) -> u32 {
         ("GET", "/fapi/v1/positionSide/dual" | "/fapi/v1/multiAssetsMargin") => 30,
         ("GET", "/fapi/v1/depth") => 20,
         ("GET", "/fapi/v1/userTrades" | "/fapi/v3/balance" | "/fapi/v2/balance" | "/fapi/v1/klines") => 5,
-        ("GET", "/fapi/v3/positionRisk" | "/fapi/v2/positionRisk" | "/fapi/v1/symbolConfig" | "/fapi/v1/accountConfig") => 5,
+        (
+            "GET",
+            "/fapi/v3/positionRisk" | "/fapi/v2/positionRisk" | "/fapi/v1/symbolConfig" | "/fapi/v1/accountConfig",
+        ) => 5,
         _ => 1,
     }
 }
@@ -348,7 +368,7 @@ pub fn outcome(outcome: &Outcome, waiting: &Waiting, world: &World<'_>, now: Ts)
         (Outcome::Order(report), _) => {
             print::order(&mut body, report, &OrderFacts { created: now, ..OrderFacts::default() }, universe)
         }
-        (Outcome::Conditional(report), Waiting::Order { cancel: true, .. }) => {
+        (Outcome::Conditional(report), Waiting::Order { cancel: true }) => {
             print::algo_canceled(&mut body, report);
             true
         }
@@ -356,7 +376,11 @@ pub fn outcome(outcome: &Outcome, waiting: &Waiting, world: &World<'_>, now: Ts)
         (Outcome::Rejected(error) | Outcome::Unknown(error), _) => return (status_of(error), error_body(error)),
         _ => false,
     };
-    if printed { (200, body) } else { (500, error_body(&refuse(-1000, "An unknown error occurred while processing the request."))) }
+    if printed {
+        (200, body)
+    } else {
+        (500, error_body(&refuse(-1000, "An unknown error occurred while processing the request.")))
+    }
 }
 
 /// Prints `{"code":200,…}` or the error.
@@ -388,14 +412,24 @@ fn print_answer(body: &mut String, answer: &Answer, shape: &Shape, world: &World
     let wanted = |only: &Option<SymbolIx>, symbol: SymbolIx| only.is_none_or(|only| only == symbol);
     match (answer, shape) {
         (Answer::Order(report), _) => {
-            print::order(body, report, &OrderFacts { created: report.exchange_time, ..OrderFacts::default() }, universe);
+            print::order(
+                body,
+                report,
+                &OrderFacts { created: report.exchange_time, ..OrderFacts::default() },
+                universe,
+            );
         }
         (Answer::Conditional(report), _) => {
             print::algo_order(body, report, report.exchange_time, universe);
         }
         (Answer::OpenOrders(orders), Shape::OpenOrders(only)) => {
             print::list(body, orders.iter().filter(|o| wanted(only, o.symbol)), |out, order| {
-                print::order(out, order, &OrderFacts { created: order.exchange_time, ..OrderFacts::default() }, universe)
+                print::order(
+                    out,
+                    order,
+                    &OrderFacts { created: order.exchange_time, ..OrderFacts::default() },
+                    universe,
+                )
             });
         }
         (Answer::OpenConditionals(orders), Shape::OpenConditionals(only)) => {
@@ -421,7 +455,7 @@ fn print_answer(body: &mut String, answer: &Answer, shape: &Shape, world: &World
         }
         (Answer::Balances(balances), _) => {
             print::list(body, balances, |out, balance| {
-                let available = world.venue.available(world.account, balance.wallet.asset);
+                let available = world.venue.margin(world.account, balance.wallet.asset).map(|m| m.available);
                 print::balance(out, balance, available.unwrap_or(Money::zero(balance.wallet.asset)), universe, now);
                 true
             });

@@ -90,7 +90,12 @@ fn split(names: &str) -> Vec<String> {
 fn home(name: &str) -> Route {
     let kind = name.split_once('@').map_or(name, |(_, kind)| kind);
     let public = ["depth", "bookTicker", "trade", "rpiDepth"];
-    let is = |word: &str| kind == word || kind.strip_prefix(word).is_some_and(|r| r.starts_with('@') || r.starts_with(|c: char| c.is_ascii_digit()));
+    let is = |word: &str| {
+        kind == word
+            || kind
+                .strip_prefix(word)
+                .is_some_and(|r| r.starts_with('@') || r.starts_with(|c: char| c.is_ascii_digit()))
+    };
     if public.into_iter().any(is) || name == "!bookTicker" { Route::Public } else { Route::Market }
 }
 
@@ -175,7 +180,9 @@ impl Streams {
 
     /// A text frame of a client; the answer to it.
     pub fn text(&mut self, peer: PeerId, text: &str) -> Option<String> {
-        let error = |id: Value, code: i32, msg: &str| Some(json!({ "error": { "code": code, "msg": msg }, "id": id }).to_string());
+        let error = |id: Value, code: i32, msg: &str| {
+            Some(json!({ "error": { "code": code, "msg": msg }, "id": id }).to_string())
+        };
         let Ok(message) = serde_json::from_str::<Value>(text) else {
             return error(Value::Null, 3, "Invalid JSON: expected value");
         };
@@ -187,7 +194,11 @@ impl Streams {
             Some("SUBSCRIBE") => match params() {
                 Some(names) => {
                     let all = names.into_iter().all(|name| self.subscribe(peer, name));
-                    if all { Some(json!({ "result": null, "id": id }).to_string()) } else { error(id, 1, "too many streams") }
+                    if all {
+                        Some(json!({ "result": null, "id": id }).to_string())
+                    } else {
+                        error(id, 1, "too many streams")
+                    }
                 }
                 None => error(id, 2, "Invalid request: params must be a list of stream names"),
             },
@@ -243,7 +254,9 @@ mod tests {
 
     #[test]
     fn both_forms_of_the_private_path_carry_the_key() {
-        for (path, query) in [("/private/ws", "listenKey=abc"), ("/private/ws/abc", ""), ("/private/stream", "listenKey=abc&events=X")] {
+        for (path, query) in
+            [("/private/ws", "listenKey=abc"), ("/private/ws/abc", ""), ("/private/stream", "listenKey=abc&events=X")]
+        {
             assert_eq!(target(path, query).expect("a target").listen_key.as_deref(), Some("abc"), "{path}?{query}");
         }
         assert!(target("/elsewhere", "").is_none());
@@ -252,7 +265,15 @@ mod tests {
     #[test]
     fn nonsense_is_answered_with_an_error() {
         let mut streams = Streams::default();
-        for text in ["", "{", "[]", "1", r#"{"method":"SUBSCRIBE"}"#, r#"{"method":"SUBSCRIBE","params":[1]}"#, r#"{"method":"X","id":1}"#] {
+        for text in [
+            "",
+            "{",
+            "[]",
+            "1",
+            r#"{"method":"SUBSCRIBE"}"#,
+            r#"{"method":"SUBSCRIBE","params":[1]}"#,
+            r#"{"method":"X","id":1}"#,
+        ] {
             assert!(streams.text(PeerId(9), text).expect("an answer").contains("error"), "{text}");
         }
     }
