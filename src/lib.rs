@@ -4,9 +4,11 @@
 //! together: configuration, command line, composition.
 
 pub mod backtest;
+pub mod bootstrap;
 pub mod cli;
 pub mod config;
 pub mod sim;
+pub mod terminal;
 
 use config::{Config, Fault};
 use qcat_core::instrument::Instrument;
