@@ -1,19 +1,24 @@
 //! Runs a sans-I/O session over real sockets, on the thread that owns the lane.
 //!
 //! Every socket task calls the session directly: no queue between a frame and the decision about it. Nothing here decides.
-//! Dropping the [`Shell`] ends its tasks and closes its sockets.
+//! Dropping the [`Shell`] ends its tasks and closes its sockets. A panic of the session or of a socket task is told to the
+//! [`Host`], once; the session is not called any more, because its state may be half changed.
+//! Tests: a session that panics, in a call and in a task.
 
 use crate::net::http::{HttpClient, HttpFailure};
 use crate::net::{tls::Connector, ws};
 use crate::sign::Signer;
+use futures_util::FutureExt;
 use qcat_core::binance::proto::{Action, Auth, HttpRequest, Incoming, LinkId, ReplyHeaders};
 use qcat_core::binance::session::{Session, World};
 use qcat_core::event::Input;
 use qcat_core::instrument::Universe;
 use qcat_core::time::{Span, Ts};
 use secrecy::{ExposeSecret, SecretString};
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
@@ -29,6 +34,9 @@ pub trait Host {
     fn offer(&self, input: Input);
     /// Takes something that an operator should read.
     fn note(&self, code: &'static str, text: &str);
+    /// The session or one of its tasks panicked: nothing more comes of this shell. Whoever owns it drops it and decides on
+    /// another one. Called from within the session's own calls, so it must only pass the word on.
+    fn failed(&self, reason: &str);
 }
 
 /// An API key with its signer.
@@ -51,6 +59,8 @@ pub struct Shell<S: Session + 'static> {
     timer: RefCell<Option<JoinHandle<()>>>,
     timer_moved: Notify,
     tasks_started: RefCell<u64>,
+    /// Failed or ended: the session is not called any more.
+    over: Cell<bool>,
 }
 
 struct LinkTask {
@@ -84,8 +94,9 @@ impl<S: Session + 'static> Shell<S> {
             timer: RefCell::new(None),
             timer_moved: Notify::new(),
             tasks_started: RefCell::new(0),
+            over: Cell::new(false),
         });
-        let timer = tokio::task::spawn_local(run_timer(Rc::downgrade(&shell)));
+        let timer = shell.spawn("timer", run_timer(Rc::downgrade(&shell)));
         *shell.timer.borrow_mut() = Some(timer);
         shell.with(|session, world, out| session.start(world, out));
         shell
@@ -98,11 +109,17 @@ impl<S: Session + 'static> Shell<S> {
 
     /// Calls the session and does what it wants.
     pub fn with(self: &Rc<Self>, call: impl FnOnce(&mut S, &World<'_>, &mut Vec<Action>)) {
+        if self.over.get() {
+            return;
+        }
         let universe = self.host.universe();
         let world = World { now: self.host.now(), universe: &universe };
         let mut actions = Vec::new();
         let before = self.session.borrow().next_timeout();
-        call(&mut self.session.borrow_mut(), &world, &mut actions);
+        let step = AssertUnwindSafe(|| call(&mut self.session.borrow_mut(), &world, &mut actions));
+        if let Err(panic) = catch_unwind(step) {
+            return self.fail("session", &*panic);
+        }
         let after = self.session.borrow().next_timeout();
         if after != before {
             self.timer_moved.notify_one();
@@ -110,6 +127,44 @@ impl<S: Session + 'static> Shell<S> {
         for action in actions {
             self.act(action);
         }
+    }
+
+    /// Whether the session is not called any more: it panicked, or was ended.
+    pub fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    /// Closes the sockets and ends all tasks at once. What was asked of the session and not answered is lost.
+    pub fn end(&self) {
+        self.over.set(true);
+        self.abort_tasks();
+    }
+
+    fn abort_tasks(&self) {
+        for task in std::mem::take(&mut *self.links.borrow_mut()).into_values() {
+            task.task.abort();
+        }
+        if let Some(timer) = self.timer.borrow_mut().take() {
+            timer.abort();
+        }
+    }
+
+    fn fail(&self, what: &str, panic: &(dyn Any + Send)) {
+        if !self.over.replace(true) {
+            self.host.failed(&format!("{what} panicked: {}", panic_text(panic)));
+        }
+    }
+
+    /// Runs a task of this shell; a panic in it is not silent.
+    fn spawn(self: &Rc<Self>, what: &'static str, task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
+        let shell = Rc::downgrade(self);
+        tokio::task::spawn_local(async move {
+            if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await
+                && let Some(shell) = shell.upgrade()
+            {
+                shell.fail(what, &*panic);
+            }
+        })
     }
 
     fn handle(self: &Rc<Self>, incoming: Incoming<'_>) {
@@ -143,7 +198,7 @@ impl<S: Session + 'static> Shell<S> {
         let number = *started;
         let shell = Rc::downgrade(self);
         let connector = self.connector.clone();
-        let task = tokio::task::spawn_local(async move {
+        let task = self.spawn("socket", async move {
             let reason = match ws::connect(&connector, &url).await {
                 Err(error) => error.to_string(),
                 Ok(socket) => {
@@ -195,7 +250,7 @@ impl<S: Session + 'static> Shell<S> {
         let timeout = Duration::from_nanos(timeout.nanos().unsigned_abs());
         let shell = Rc::downgrade(self);
         let http = self.http.clone();
-        tokio::task::spawn_local(async move {
+        self.spawn("request", async move {
             let written = || {
                 if let Some(shell) = shell.upgrade() {
                     shell.handle(Incoming::Written(id));
@@ -218,21 +273,25 @@ impl<S: Session + 'static> Shell<S> {
     }
 }
 
-impl<S: Session> Drop for Shell<S> {
+impl<S: Session + 'static> Drop for Shell<S> {
     fn drop(&mut self) {
-        for task in self.links.borrow().values() {
-            task.task.abort();
-        }
-        if let Some(timer) = self.timer.borrow_mut().take() {
-            timer.abort();
-        }
+        self.abort_tasks();
     }
+}
+
+/// What a panic said.
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }
 
 /// Calls `on_time` when the session's next timeout is due.
 async fn run_timer<S: Session + 'static>(shell: Weak<Shell<S>>) {
     loop {
         let Some(strong) = shell.upgrade() else { return };
+        if strong.over.get() {
+            return;
+        }
         let (next, now) = (strong.session.borrow().next_timeout(), strong.host.now());
         let due_in = next.map(|at| at.since(now));
         if due_in.is_some_and(|span| span <= Span::ZERO) {
@@ -259,5 +318,90 @@ fn reply_headers(headers: &hyper::HeaderMap) -> ReplyHeaders {
         order_count_10s: number("x-mbx-order-count-10s"),
         order_count_1m: number("x-mbx-order-count-1m"),
         retry_after: number("retry-after").map(|secs| Span::from_secs(i64::from(secs))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Panics when told of a failed request, or at its timer.
+    struct Bomb {
+        at: Option<Ts>,
+        calls: u32,
+    }
+
+    impl Session for Bomb {
+        fn start(&mut self, _world: &World<'_>, _out: &mut Vec<Action>) {}
+        fn handle(&mut self, _incoming: Incoming<'_>, _world: &World<'_>, _out: &mut Vec<Action>) {
+            panic!("cannot take it");
+        }
+        fn next_timeout(&self) -> Option<Ts> {
+            self.at
+        }
+        fn on_time(&mut self, _world: &World<'_>, _out: &mut Vec<Action>) {
+            panic!("too late");
+        }
+    }
+
+    #[derive(Default)]
+    struct Ear {
+        heard: RefCell<Vec<String>>,
+    }
+
+    impl Host for Ear {
+        fn now(&self) -> Ts {
+            Ts::from_millis(1_000)
+        }
+        fn universe(&self) -> Rc<Universe> {
+            Rc::default()
+        }
+        fn offer(&self, _input: Input) {}
+        fn note(&self, _code: &'static str, _text: &str) {}
+        fn failed(&self, reason: &str) {
+            self.heard.borrow_mut().push(reason.to_owned());
+        }
+    }
+
+    fn shell(at: Option<Ts>) -> (Rc<Ear>, Rc<Shell<Bomb>>) {
+        let ear = Rc::new(Ear::default());
+        let connector = Connector::new(None).expect("built-in roots");
+        let http = HttpClient::new(connector.clone(), "http://127.0.0.1:1").expect("a URL");
+        let shell = Shell::start(Bomb { at, calls: 0 }, ear.clone(), connector, Rc::new(http), None);
+        (ear, shell)
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_panic_in_a_call_is_told_once_and_the_session_is_left_alone() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let (ear, shell) = shell(None);
+                let link = LinkId(0);
+                shell.handle(Incoming::LinkUp(link));
+                shell.handle(Incoming::LinkUp(link));
+                shell.with(|session, _, _| session.calls += 1);
+                assert_eq!(*ear.heard.borrow(), ["session panicked: cannot take it"]);
+                assert!(shell.is_over() && shell.read(|session| session.calls) == 0);
+            })
+            .await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_panic_in_a_task_is_told_too() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let (ear, shell) = shell(Some(Ts::ZERO));
+                tokio::task::yield_now().await;
+                assert_eq!(*ear.heard.borrow(), ["session panicked: too late"]);
+                let (ear, other) = self::shell(None);
+                other.spawn("socket", async { panic!("{} of it", 7) });
+                tokio::task::yield_now().await;
+                tokio::task::yield_now().await;
+                assert_eq!(*ear.heard.borrow(), ["socket panicked: 7 of it"]);
+                drop(shell);
+            })
+            .await;
     }
 }

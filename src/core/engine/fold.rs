@@ -8,6 +8,7 @@ use super::Engine;
 use crate::event::{Admitted, Decision, Event, Input, Station};
 use crate::id::Seq;
 use crate::node::Context;
+use crate::time::Ts;
 
 /// A (node, input) pair that is never stepped again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,6 +117,12 @@ impl Engine {
         nodes.reconcilers.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.runners.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.risk.fold(decision, &context);
+    }
+
+    /// After a fold: goes on behind inputs that have numbers and were not journaled.
+    pub fn skip_to(&mut self, seq: Seq, at: Ts) {
+        self.seq = self.seq.max(seq);
+        self.now = self.now.max(at);
     }
 
     /// Takes the runners of the engine whose deciding nodes broke: strategies live on beside the rebuilt nodes.

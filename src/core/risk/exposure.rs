@@ -6,6 +6,9 @@
 //! price of their side, since the cheaper ones may be the ones that close. Orders whose reduction the exchange enforces cannot grow a position: they only free room that other
 //! orders of their side may then use to go beyond.
 //!
+//! This holds while fills of a symbol are booked in the order in which they happened, however late. If a report is lost and
+//! later ones arrive, then until the lost fill is found the position can be larger than what is held, by that fill at most.
+//!
 //! Conditional orders count like working ones: the exchange holds no margin for them before the trigger, but when it comes,
 //! nobody asks the gate again.
 #![deny(clippy::float_arithmetic)]
@@ -116,7 +119,8 @@ pub(super) fn exposure(
         if position_of_side >= 0 {
             return position.checked_add(money(value)?).ok_or(Refusal::Overflow);
         }
-        let closes = position_of_side.saturating_neg().saturating_sub(side.enforced).max(0);
+        let freed = if side.closing > 0 { i128::MAX } else { side.enforced };
+        let closes = position_of_side.saturating_neg().saturating_sub(freed).max(0);
         let excess = side.quantity.saturating_sub(closes);
         if excess <= 0 {
             return Ok(0);

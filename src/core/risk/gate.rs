@@ -11,6 +11,7 @@
 
 use super::halts::Halts;
 use super::holds::{Hold, Holds};
+use super::modify::Change;
 use super::rate::{Runaway, Window};
 pub use super::refusal::Refusal;
 use crate::command::{CommandKind, VenueCommand};
@@ -19,13 +20,14 @@ use crate::event::{
     Alert, AlertCode, Budget, Decision, Equity, Event, HaltReason, Input, Refused, Scope, Station, StreamState,
     TimerId, VirtualPosition,
 };
-use crate::id::{AccountIx, OrderKey, StrategyIx, SymbolIx};
+use crate::id::{AccountIx, ClientOrderId, OrderKey, Seq, StrategyIx, SymbolIx};
 use crate::node::{Context, Node, Outbox, SnapshotError, decode_state, encode_state};
 use crate::num::{Money, NetQuantity};
 use crate::order::{Intent, NewOrder};
+use crate::strategy::COUNTER_END;
 use crate::time::{Span, Ts};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Proof that the gate checked an intent and holds its exposure. Only the gate can build one.
 #[derive(Debug)]
@@ -86,13 +88,30 @@ pub(super) struct State {
     pub equity: Option<Equity>,
     pub rate: Window,
     pub runaway: Runaway,
-    /// The newest order id (epoch, counter) of each strategy.
-    pub ids: BTreeMap<StrategyIx, (u32, u32)>,
+    /// The newest order id (epoch, counter) of each series.
+    pub ids: BTreeMap<(StrategyIx, Series), (u32, u32)>,
+    /// Orders with a modification that was passed at this input and of which the desk has not told yet.
+    pub modifying: (Seq, BTreeSet<OrderKey>),
     /// Positions as the ledger tells them: by strategy, with their cost, and of the account.
     pub told: BTreeMap<(SymbolIx, StrategyIx), (NetQuantity, Money)>,
     told_account: BTreeMap<SymbolIx, NetQuantity>,
     /// Heartbeats in a row that found a difference.
     mismatches: u8,
+}
+
+/// Who counts the ids of a strategy's orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Series {
+    /// The runner, or the edge for the reserved strategy.
+    Own,
+    /// The desk, which closes a position whose stop got stuck: the upper half of the counters.
+    Closing,
+}
+
+impl Series {
+    pub fn of(id: ClientOrderId) -> Series {
+        if id.counter < COUNTER_END { Series::Own } else { Series::Closing }
+    }
 }
 
 impl Gate {
@@ -113,15 +132,10 @@ impl Gate {
                 Grant::Place(order)
             }),
             Intent::Modify { strategy, symbol, id, price, quantity } => {
-                let wish = super::modify::Change {
-                    strategy: *strategy,
-                    symbol: *symbol,
-                    id: *id,
-                    price: *price,
-                    quantity: *quantity,
-                };
-                self.check_modify(&wish, context).map(|()| {
-                    self.hold_modify(OrderKey::Ours(*id), *price, *quantity, context);
+                let (strategy, symbol, id) = (*strategy, *symbol, *id);
+                let change = Change { strategy, symbol, id, price: *price, quantity: *quantity };
+                self.check_modify(&change, context).map(|()| {
+                    self.hold_modify(&change, context);
                     Grant::Other(intent)
                 })
             }
@@ -139,7 +153,7 @@ impl Gate {
     /// Holds a placed order: its exposure, its id, its share of the rate. Idempotent.
     fn hold_place(&mut self, order: &NewOrder, context: &Context<'_>) {
         let id = order.intent.id;
-        let newest = self.state.ids.entry(id.strategy).or_default();
+        let newest = self.state.ids.entry((id.strategy, Series::of(id))).or_default();
         if (id.epoch, id.counter) <= *newest {
             return;
         }
@@ -152,25 +166,37 @@ impl Gate {
             context.config,
         );
         self.state.holds.hold(OrderKey::Ours(id), Hold::of(order, order.intent.reduces() && alone));
-        let (rate_window, runaway_window) = windows(context.config.account(self.account));
-        self.state.rate.record(context.now, rate_window);
-        self.state.runaway.placed(id.strategy, context.now, runaway_window);
+        self.count(context);
+        let (_, window) = windows(context.config.account(self.account));
+        self.state.runaway.placed(id.strategy, context.now, window);
         if !order.intent.reduces() {
             self.state.runaway.passed(id.strategy);
         }
     }
 
-    /// Holds a modification on its way: the larger of old and new.
-    fn hold_modify(
-        &mut self,
-        key: OrderKey,
-        price: crate::num::Price,
-        quantity: crate::num::Quantity,
-        context: &Context<'_>,
-    ) {
-        self.state.holds.modify(key, price, quantity);
-        let (rate_window, _) = windows(context.config.account(self.account));
-        self.state.rate.record(context.now, rate_window);
+    /// Holds a modification that was passed: the larger of old and new, until the desk tells of the order.
+    fn hold_modify(&mut self, change: &Change, context: &Context<'_>) {
+        let key = OrderKey::Ours(change.id);
+        if self.state.holds.modify(key, change.price, change.quantity) {
+            self.state.modifying.0 = context.seq;
+            self.state.modifying.1.insert(key);
+        }
+        self.count(context);
+    }
+
+    /// Counts an order or a modification.
+    fn count(&mut self, context: &Context<'_>) {
+        let (window, _) = windows(context.config.account(self.account));
+        self.state.rate.record(context.now, window);
+    }
+
+    /// The desk answers a modification within its input, with a view that covers it. What it did not cover, it refused.
+    fn settle_modifications(&mut self, context: &Context<'_>) {
+        if !self.state.modifying.1.is_empty() && self.state.modifying.0 != context.seq {
+            for key in std::mem::take(&mut self.state.modifying.1) {
+                self.state.holds.drop_modification(key);
+            }
+        }
     }
 
     /// Takes a recorded decision during recovery.
@@ -179,7 +205,9 @@ impl Gate {
             Decision::Command(VenueCommand { account, kind, .. }) if *account == self.account => match kind {
                 CommandKind::Place(order) => self.hold_place(order, context),
                 CommandKind::Modify { id, price, quantity, .. } => {
-                    self.hold_modify(OrderKey::Ours(*id), *price, *quantity, context);
+                    // It was sent, so the desk's view covers it: as if it had been told.
+                    self.state.holds.cover(OrderKey::Ours(*id), *price, *quantity);
+                    self.count(context);
                 }
                 CommandKind::Cancel { .. } | CommandKind::Query(_) => {}
             },
@@ -330,6 +358,7 @@ pub(super) fn is_good(budget: &Budget, now: Ts) -> bool {
 
 impl Node for Gate {
     fn on(&mut self, event: &Event, context: &Context<'_>, out: &mut Outbox) {
+        self.settle_modifications(context);
         match event {
             Event::Intent(intent) if intent.account() == self.account => self.on_intent(*intent, context, out),
             Event::Order(update) if update.account == self.account => self.state.holds.update(update),

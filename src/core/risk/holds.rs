@@ -2,7 +2,7 @@
 //!
 //! A hold is open for its quantity less what *fills* have booked, not less what reports claim, so exposure moves from order to
 //! position in one step, in whatever order reports and fills arrive. While a modification is on its way the larger of old and
-//! new is held. Sums per symbol and per strategy are kept beside the holds; an event costs the same however many orders are open.
+//! new is held: the desk's view of the order says so, and until the desk has spoken, within the same input, the hold does. Sums per symbol and per strategy are kept beside the holds; an event costs the same however many orders are open.
 #![deny(clippy::float_arithmetic)]
 
 use crate::id::{OrderKey, StrategyIx, SymbolIx};
@@ -30,7 +30,7 @@ pub struct Hold {
     pub price: Price,
     /// Exposure is held at this price at least; zero if the limit price alone decides.
     pub floor: Price,
-    /// A modification on its way: its price and quantity.
+    /// A modification that the gate passed and the desk has not told of: its price and quantity.
     pub pending: Option<(Price, Quantity)>,
     /// Reduce-only or closing, by intent.
     pub reduces: bool,
@@ -92,14 +92,27 @@ impl Hold {
         }
     }
 
+    /// The hold with a modification that was passed; the same if the modification asks for no more.
+    pub fn modified(self, price: Price, quantity: Quantity) -> Hold {
+        let (before_price, before_quantity) = self.pending.unwrap_or((self.price, self.quantity));
+        let (price, quantity) = (price.max(before_price), quantity.max(before_quantity));
+        let raises = price > self.price || quantity > self.quantity;
+        Hold { pending: raises.then_some((price, quantity)), ..self }
+    }
+
     /// What may still become position.
     pub fn open(&self) -> Quantity {
         let whole = match (self.over, self.pending) {
             (Some(filled), _) => filled,
-            (None, Some((_, quantity))) => self.quantity.max(quantity),
-            (None, None) => self.quantity,
+            (None, Some((_, quantity))) => self.quantity.max(quantity).max(self.filled),
+            (None, None) => self.quantity.max(self.filled),
         };
         whole.saturating_sub(self.booked)
+    }
+
+    /// Whether it closes the whole position, whatever it is.
+    fn closes(&self) -> bool {
+        self.reduces && self.quantity.is_zero() && self.over.is_none()
     }
 
     /// Whether it can make the account's position grow or flip.
@@ -125,6 +138,8 @@ pub struct BookSide {
     pub unpriced: i128,
     /// Open quantity of orders whose reduction the exchange enforces.
     pub enforced: i128,
+    /// Orders that close the whole position, whatever it is.
+    pub closing: u32,
     /// Highest held price of the orders in `quantity`; kept beside the sums, see [`Holds::book`].
     pub highest: Price,
 }
@@ -199,6 +214,9 @@ impl Book {
     fn apply(&mut self, hold: &Hold, sign: i128) {
         let open = hold.open().mantissa() as i128;
         let side = if hold.side == Side::Buy { &mut self.buys } else { &mut self.sells };
+        if hold.closes() {
+            side.closing = side.closing.saturating_add_signed(sign as i32);
+        }
         if hold.enforced {
             side.enforced += sign * open;
         } else {
@@ -343,11 +361,26 @@ impl Holds {
         }
     }
 
-    /// Holds the larger of old and new for a modification on its way. Unknown orders are left alone.
-    pub fn modify(&mut self, key: OrderKey, price: Price, quantity: Quantity) {
-        if let Some(hold) = self.take(key) {
-            self.put(key, hold.modified(price, quantity));
-        }
+    /// Holds the larger of old and new for a modification that was passed. False if that changes nothing.
+    pub fn modify(&mut self, key: OrderKey, price: Price, quantity: Quantity) -> bool {
+        self.change(key, |hold| hold.modified(price, quantity))
+    }
+
+    /// The desk is not going to tell of a modification that was passed: it refused it.
+    pub fn drop_modification(&mut self, key: OrderKey) {
+        self.change(key, |hold| Hold { pending: None, ..hold });
+    }
+
+    /// Holds the larger of old and new for a modification that was sent, as the desk's view of the order has it.
+    pub fn cover(&mut self, key: OrderKey, price: Price, quantity: Quantity) {
+        self.change(key, |hold| Hold { price: hold.price.max(price), quantity: hold.quantity.max(quantity), ..hold });
+    }
+
+    fn change(&mut self, key: OrderKey, change: impl FnOnce(Hold) -> Hold) -> bool {
+        let Some(hold) = self.take(key) else { return false };
+        let changed = change(hold);
+        self.put(key, changed);
+        changed != hold
     }
 
     /// Takes what the desk says of an order. `booked` fills decide what is open, not the update's.
@@ -451,13 +484,5 @@ impl Holds {
         if book.is_empty() {
             self.books.remove(&symbol);
         }
-    }
-}
-
-impl Hold {
-    /// The hold with a modification on its way.
-    pub fn modified(self, price: Price, quantity: Quantity) -> Hold {
-        let (before_price, before_quantity) = self.pending.unwrap_or((price, quantity));
-        Hold { pending: Some((price.max(before_price), quantity.max(before_quantity))), ..self }
     }
 }

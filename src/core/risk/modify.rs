@@ -44,6 +44,7 @@ impl Gate {
             open: change.quantity.saturating_sub(old.booked),
             replaces: old.open(),
             conditional: false,
+            emergency: false,
             instrument,
             config: context.config,
         };

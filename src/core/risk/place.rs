@@ -3,7 +3,7 @@
 #![deny(clippy::float_arithmetic)]
 
 use super::exposure::{Prices, exposure};
-use super::gate::{Gate, is_good};
+use super::gate::{Gate, Series, is_good};
 use super::holds::Hold;
 use super::reduce::{self, Wish};
 use super::refusal::{Decimal, MoneyLimit, Refusal};
@@ -56,6 +56,7 @@ impl Gate {
             open: order.quantity,
             replaces: Quantity::ZERO,
             conditional: order.terms.is_conditional(),
+            emergency: Series::of(order.id) == Series::Closing,
             instrument,
             config: context.config,
         }
@@ -82,7 +83,7 @@ impl Gate {
 
     /// The exchange remembers ids of open orders only, so an id that was ever used is refused here: ids of a strategy rise.
     fn check_id(&self, order: &OrderIntent) -> Result<(), Refusal> {
-        let newest = self.state.ids.get(&order.id.strategy).copied().unwrap_or_default();
+        let newest = self.state.ids.get(&(order.id.strategy, Series::of(order.id))).copied().unwrap_or_default();
         let known = self.state.holds.get(OrderKey::Ours(order.id)).is_some();
         if known || (order.id.epoch, order.id.counter) <= newest {
             return Err(Refusal::DuplicateId(order.id));

@@ -9,6 +9,12 @@
 //! In a **shared** symbol the exchange cannot keep it. There all open orders of the strategy on the closing side, plain and
 //! reducing, triggered or not, fit into the position together, as long as one of them is reduce-only; so whatever
 //! fills in whatever order, the position never flips. `reduceOnly` is then sent only where the account's position covers it.
+//!
+//! The desk's own order that closes a position whose stop got stuck may be as large as the position, whatever else is open.
+//!
+//! An exit is never refused for the account's limits. That is the one way in which held exposure can come to exceed them: by an
+//! exit that the exchange does not enforce, or one that lets plain orders resting on its side go further beyond zero. What is
+//! held says so honestly, and everything else is refused until it is below again.
 #![deny(clippy::float_arithmetic)]
 
 use super::holds::{Holds, Lane};
@@ -30,6 +36,8 @@ pub(super) struct Wish<'a> {
     pub replaces: Quantity,
     /// Waits for a trigger.
     pub conditional: bool,
+    /// The desk closes a position whose stop got stuck.
+    pub emergency: bool,
     pub instrument: &'a Instrument,
     pub config: &'a EngineConfig,
 }
@@ -93,6 +101,8 @@ pub(super) fn check_reduce_only(holds: &Holds, wish: &Wish<'_>) -> Result<bool, 
     let enforced = wish.enforced(holds, &lane);
     let working = lane.side(wish.side);
     let taken = match (enforced, wish.conditional) {
+        // The stuck stop must not stand in the way, nor anything else: the position is unprotected.
+        _ if wish.emergency => 0,
         (true, true) => 0,
         (true, false) => working.reducing,
         (false, _) => working.reducing + working.waiting + working.plain,
@@ -110,6 +120,9 @@ pub(super) fn check_reduce_only(holds: &Holds, wish: &Wish<'_>) -> Result<bool, 
     }
     let book = holds.book(wish.symbol());
     let account = if wish.side == Side::Sell { book.position } else { -book.position };
+    if wish.emergency {
+        return Ok(account >= open);
+    }
     Ok(enforced || account - book.side(wish.side).enforced >= open)
 }
 

@@ -1,0 +1,7 @@
+//! QCAT's actors: who runs the engine, its sockets and its journal, and what happens when one of them fails.
+//!
+//! One file per component, in the order in which they stop ([`runtime::component::Component`]); each owns the life of its part,
+//! not the data's way through the engine. [`runtime`] holds what they share: the lane, supervision, the ordered stop.
+#![forbid(unsafe_code)]
+
+pub mod runtime;

@@ -1,0 +1,87 @@
+//! Hands commands to the writers once the journal holds their decisions.
+
+use super::{Held, Inner, Lane, LaneState, Released, VenueWriter};
+use qcat_core::command::{CommandId, CommandKind, Outcome, QueryAnswer, RequestOutcome, VenueCommand, VenueError};
+use qcat_core::config::OnFault;
+use qcat_core::event::Input;
+use qcat_core::id::AccountIx;
+use std::rc::Rc;
+
+impl Inner {
+    /// Sends what may leave. The core is not borrowed while a writer is called: it may offer inputs at once.
+    pub(super) fn release(&self) {
+        if self.state.get() == LaneState::Closed {
+            return;
+        }
+        loop {
+            let next = {
+                let mut core = self.core.borrow_mut();
+                let Some(front) = core.held.front() else { return };
+                let mark = front.mark;
+                if mark.is_some_and(|mark| !core.journal().may_release(mark)) {
+                    core.journal().request_sync();
+                    return;
+                }
+                core.held.pop_front()
+            };
+            if let Some(Held { command, .. }) = next {
+                self.send(command);
+            }
+        }
+    }
+
+    /// The last step before the writer: the latch stops what adds risk, however far it had come.
+    fn send(&self, command: VenueCommand) {
+        if command.kind.adds_risk() && self.latch.is_set() {
+            return self.not_sent(&command, "halted before it was sent");
+        }
+        let writer = self.writers.borrow().get(&command.account).map(Rc::clone);
+        match writer {
+            Some(writer) => writer.send(Released(command)),
+            None => self.not_sent(&command, "the account has no connection"),
+        }
+    }
+
+    /// Comes back to the nodes as what it is: without effect, for certain.
+    pub(super) fn not_sent(&self, command: &VenueCommand, why: &str) {
+        self.not_sent.set(self.not_sent.get() + 1);
+        let (id, account) = (command.id, command.account);
+        self.push(match command.kind {
+            CommandKind::Query(_) => {
+                let error = VenueError { code: 0, message: why.into() };
+                Input::Answer(QueryAnswer { command: id, account, result: Err(error) })
+            }
+            _ => Input::Outcome(RequestOutcome { command: id, account, outcome: Outcome::NotSent }),
+        });
+        self.work.notify_one();
+    }
+}
+
+impl Lane {
+    /// Cancels an account's entries (everything, where its `on_fault` says so) without the engine: for when that does not step
+    /// any more. Nothing of it is journaled; the next reconciliation finds out. Returns how many cancels were handed out.
+    pub fn cancel_entries(&self, account: AccountIx, writer: &dyn VenueWriter) -> usize {
+        let cancels = self.open_entries(account);
+        let count = cancels.len();
+        for kind in cancels {
+            let id = CommandId(self.0.unasked.get());
+            self.0.unasked.set(id.0 - 1);
+            writer.send(Released(VenueCommand { id, account, kind }));
+        }
+        count
+    }
+
+    fn open_entries(&self, account: AccountIx) -> Vec<CommandKind> {
+        self.read(|engine| {
+            let Some(desk) = engine.desk(account) else { return Vec::new() };
+            let all = engine.config().account(account).is_some_and(|a| a.on_fault == OnFault::CancelAll);
+            let wanted = desk.entries().filter(|entry| all || !entry.protective);
+            let cancel = |entry: qcat_core::order::desk::OpenEntry| CommandKind::Cancel {
+                symbol: entry.symbol,
+                key: entry.key,
+                conditional: entry.conditional,
+            };
+            wanted.map(cancel).collect()
+        })
+    }
+}
