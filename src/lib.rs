@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod sim;
 pub mod terminal;
+pub mod wire;
 
 use config::{Config, Fault};
 use qcat_core::instrument::Instrument;

@@ -143,6 +143,11 @@ impl<V: Counterparty> Driver<V> {
         &mut self.engine
     }
 
+    /// Ends the run; the engine goes on elsewhere.
+    pub fn into_engine(self) -> Engine {
+        self.engine
+    }
+
     /// The venue.
     pub fn venue(&self) -> &V {
         &self.venue

@@ -1,0 +1,152 @@
+//! The composition root: which parts make a daemon, from a configuration. It wires; it decides nothing.
+
+use crate::bootstrap::{self, BootstrapError};
+use crate::config::{Config, Fault};
+use qcat_actors::runtime::lane::{Lane, LaneError, LaneOptions, RecoveryReport};
+use qcat_actors::runtime::latch::HaltLatch;
+use qcat_core::binance::decode::definitions::ExchangeInfo;
+use qcat_core::binance::instruments;
+use qcat_core::instrument::{Definition, Universe};
+use qcat_core::strategy::registry::Registry;
+use qcat_io::clock::{Clock, SystemClock};
+use qcat_io::disk::RealDisk;
+use qcat_io::journal::{self, Durability, MarketData};
+use qcat_io::net::NetError;
+use qcat_io::net::http::HttpClient;
+use qcat_io::net::tls::Connector;
+use qcat_io::shell::Credentials;
+use qcat_io::sign::Signer;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not fit the exchange.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Config(Vec<Fault>),
+    /// The journal cannot be opened or recovered.
+    #[error("{dir}: {error}")]
+    Lane { dir: String, error: LaneError },
+    /// A URL or certificate cannot be used.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The exchange refused what cannot be mended by waiting.
+    #[error(transparent)]
+    Exchange(#[from] BootstrapError),
+    /// The exchange's definitions cannot be followed.
+    #[error("definitions of the exchange: {0}")]
+    Definitions(#[from] qcat_core::instrument::DefinitionError),
+}
+
+/// Everything that the components are made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The lane, recovered and begun; nothing drains it yet.
+    pub lane: Lane,
+    /// What recovery found.
+    pub recovery: RecoveryReport,
+    /// Opens connections.
+    pub connector: Connector,
+    /// The exchange's REST address.
+    pub http: Rc<HttpClient>,
+    /// Keys by account index.
+    pub credentials: Vec<Credentials>,
+    /// What the exchange said of its limits; `None` when it could not be asked.
+    pub info: Option<ExchangeInfo>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// First pause between two attempts to reach the exchange at the start; doubles up to the second.
+const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
+
+/// Opens the journal, learns the exchange's contracts and begins the engine.
+pub async fn parts(config: &Config, registry: Arc<Registry>) -> Result<Parts, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let connector = Connector::new(config.exchange.ca_file.as_deref())?;
+    let http = Rc::new(HttpClient::new(connector.clone(), &config.exchange.rest_url)?);
+    let credentials: Vec<Credentials> = config
+        .accounts
+        .iter()
+        .map(|account| Credentials { key: account.api_key.clone(), signer: Signer::new(&account.api_secret) })
+        .collect();
+    let wrong = |error| StartError::Lane { dir: config.journal.dir.display().to_string(), error };
+    let latch = Arc::new(HaltLatch::default());
+    let options = lane_options(config);
+    let recovering = Lane::open(options, registry, Arc::new(RealDisk), clock.clone(), latch).map_err(wrong)?;
+    let known = recovering.engine().universe().clone();
+    let info = learn(config, &http, &*clock, &credentials, &known).await?;
+    let definitions = match &info {
+        Some(info) => instruments::plan(&known, info)?,
+        None => Vec::new(),
+    };
+    let universe = with(&known, &definitions)?;
+    let engine_config = config.engine(&universe).map_err(StartError::Config)?;
+    let (lane, recovery) = recovering.begin(definitions, engine_config, None).map_err(wrong)?;
+    Ok(Parts { lane, recovery, connector, http, credentials, info, clock })
+}
+
+/// Asks the exchange until it answers. With all symbols known from the journal one attempt is enough: the daemon starts with
+/// what it knows and learns the rest when the exchange is back.
+async fn learn(
+    config: &Config,
+    http: &HttpClient,
+    clock: &dyn Clock,
+    credentials: &[Credentials],
+    known: &Universe,
+) -> Result<Option<ExchangeInfo>, StartError> {
+    let Some(first) = credentials.first() else { return Ok(None) };
+    let enough = config.strategies.iter().flat_map(|s| &s.symbols).all(|name| known.by_name(name).is_some());
+    let enough = enough && !known.instruments().is_empty();
+    let mut pause = RETRY[0];
+    loop {
+        match bootstrap::exchange_info(http, clock, first).await {
+            Ok(info) => return Ok(Some(info)),
+            Err(error) if error.is_final() => return Err(error.into()),
+            Err(error) if enough => {
+                tracing::warn!(%error, "the exchange cannot be asked; starting with the contracts of the journal");
+                return Ok(None);
+            }
+            Err(error) => {
+                tracing::warn!(%error, retry_in = ?pause, "the exchange cannot be asked");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY[1]);
+            }
+        }
+    }
+}
+
+fn with(known: &Universe, definitions: &[Definition]) -> Result<Universe, StartError> {
+    let mut universe = known.clone();
+    definitions.iter().try_for_each(|definition| universe.define(definition))?;
+    Ok(universe)
+}
+
+fn lane_options(config: &Config) -> LaneOptions {
+    let durability = match config.journal.durability.as_str() {
+        "async" => Durability::Async,
+        "each" => Durability::Each,
+        _ => Durability::Group,
+    };
+    let market_data = match config.journal.market_data.as_str() {
+        "none" => MarketData::None,
+        "conflated" => MarketData::Conflated,
+        _ => MarketData::All,
+    };
+    let journal = journal::Options {
+        durability,
+        market_data,
+        segment_size: config.journal.segment_size,
+        ..journal::Options::default()
+    };
+    LaneOptions {
+        dir: config.journal.dir.clone(),
+        journal,
+        queue: config.market_data.queue,
+        batch: 256,
+        step_budget: config.market_data.step_budget,
+        snapshot_every: config.journal.snapshot_every,
+    }
+}
