@@ -30,6 +30,8 @@ mod request;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::account_config as test_account;
 
 use table::{Entry, Pending, State, Task};
 
