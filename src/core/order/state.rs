@@ -409,6 +409,13 @@ impl Order {
         }
     }
 
+    /// Wants it cancelled: at once if the venue knows it, else as soon as it does.
+    pub fn want_cancel(&mut self) {
+        if !self.has_ended() && self.cancel.is_none() {
+            self.cancel = Some(Cancel { stage: CancelStage::Queued, attempts: 0 });
+        }
+    }
+
     /// Begins to ask for the order, unless that is under way.
     pub fn start_asking(&mut self, now: Ts, missing: bool) {
         match &mut self.ask {

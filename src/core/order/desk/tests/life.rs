@@ -469,3 +469,18 @@ fn after_a_start_everything_under_way_is_asked_for() {
     }
     assert!(matches!(world.one_sent().kind, CommandKind::Cancel { .. }), "it still works, so it is cancelled again");
 }
+
+#[test]
+fn a_halt_is_not_forgotten_by_a_fold() {
+    let (mut world, mut venue) = (World::new(), Venue { tick: 1, ..Venue::default() });
+    world.place(limit(1, 2));
+    let place = world.one_sent();
+    let mut folded = World::new();
+    folded.fold(&Decision::Command(place.clone()));
+    folded.fold(&Decision::Halted { scope: Scope::All, reason: HaltReason::KillSwitch });
+    folded.input(Input::Start { epoch: EPOCH + 1 });
+    venue.execute(&place);
+    let ask = folded.one_sent();
+    venue.execute(&ask).into_iter().for_each(|message| folded.input(message));
+    assert!(matches!(folded.one_sent().kind, CommandKind::Cancel { .. }), "it was in flight when the halt came");
+}

@@ -57,7 +57,7 @@ impl Life {
             22..=23 if !self.inbox.is_empty() => drop(self.inbox.remove(pick % self.inbox.len())),
             24..=25 if !self.requests.is_empty() => self.lose_request(pick),
             26..=29 => {
-                let new = if pick % 3 == 0 { stop(self.next, 3) } else { limit(self.next, 3) };
+                let new = if pick.is_multiple_of(3) { stop(self.next, 3) } else { limit(self.next, 3) };
                 self.next += 1;
                 self.world.place(new);
             }
