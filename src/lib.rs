@@ -6,6 +6,7 @@
 pub mod backtest;
 pub mod bootstrap;
 pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod sim;
 pub mod terminal;

@@ -4,6 +4,8 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod backtest;
+mod demo;
+mod run;
 mod sim;
 
 /// Exit codes, after sysexits.
@@ -34,6 +36,10 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run the daemon.
+    Run(run::Arguments),
+    /// Watch QCAT trade on a simulated exchange: nothing to install, no key, no network.
+    Demo(demo::Arguments),
     /// Run strategies through recorded or generated market data and print what came of it.
     Backtest(backtest::Arguments),
     /// Serve the simulated exchange on loopback.
@@ -50,6 +56,8 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
     })
@@ -72,6 +80,18 @@ fn on_local_runtime(future: impl Future<Output = u8>) -> u8 {
         }
     };
     tokio::task::LocalSet::new().block_on(&runtime, future)
+}
+
+/// Runs a future on an actix system: the trading arbiter is the thread that calls this.
+fn on_actix(future: impl Future<Output = u8>) -> u8 {
+    actix_rt::System::new().block_on(future)
+}
+
+/// Log lines go to standard error.
+fn log_to_stderr(level: &str) {
+    let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_default();
+    // A second call, as in tests, keeps the first subscriber.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -14,7 +14,7 @@
 //!
 //! Cost: an event looks at the best simulated order of each side and at the nearest trigger, so orders far away cost nothing.
 
-use crate::command::{AccountReason, Outcome, Report, VenueBalance, VenueCommand, VenuePosition};
+use crate::command::{AccountReason, Answer, Outcome, Query, Report, VenueBalance, VenueCommand, VenueError, VenuePosition};
 use crate::engine::driver::{Counterparty, Delivery};
 use crate::id::{AccountIx, SymbolIx};
 use crate::instrument::{Definition, DefinitionError, Universe};
@@ -377,6 +377,11 @@ impl Venue {
         }
         let at = at.plus(self.faults.delay());
         out.push(VenueOutput { at, account, kind: OutputKind::Report(report) });
+    }
+
+    /// Answers a question at once, without latency or faults: for whoever compares a client's books with these.
+    pub fn look(&self, account: AccountIx, query: &Query) -> Result<Answer, VenueError> {
+        self.answer(account, query)
     }
 
     /// The symbol of a conditional order of the account, open or not.

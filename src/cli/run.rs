@@ -1,0 +1,94 @@
+//! `qcat run`: the daemon.
+
+use super::{exit, print_faults};
+use crate::config::{self, Config};
+use crate::daemon::{self, Daemon};
+use crate::wire::StartError;
+use qcat_core::strategy::registry::Registry;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Run the daemon until it is told to stop (SIGINT or SIGTERM; a second one forces).
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE", env = "QCAT_CONFIG", default_value = "/etc/qcat/config.yaml")]
+    config: PathBuf,
+    /// Check the configuration, tell every fault, and exit.
+    #[arg(long)]
+    validate: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> u8 {
+    let registry = Registry::builtin();
+    let loaded = config::load(&arguments.config).and_then(|config| {
+        config.check_credentials()?;
+        crate::check_strategies(&config, &registry)?;
+        daemon::stop_plan(&config)?;
+        Ok(config)
+    });
+    let config = match loaded {
+        Ok(config) => config,
+        Err(faults) => {
+            print_faults(&faults);
+            return exit::CONFIG;
+        }
+    };
+    if arguments.validate {
+        println!("{}: valid", arguments.config.display());
+        return exit::OK;
+    }
+    super::log_to_stderr(&config.log_level);
+    super::on_actix(serve(config, Arc::new(registry)))
+}
+
+async fn serve(config: Config, registry: Arc<Registry>) -> u8 {
+    tracing::info!(name = %config.name, environment = %config.environment, exchange = %config.exchange.rest_url,
+        version = env!("CARGO_PKG_VERSION"), "starting");
+    let started = tokio::select! {
+        started = Daemon::start(&config, registry) => started,
+        () = super::stop_signal() => {
+            tracing::info!("told to stop before the start was done");
+            return exit::OK;
+        }
+    };
+    let daemon = match started {
+        Ok(daemon) => daemon,
+        Err(error) => {
+            tracing::error!("{error}");
+            return start_code(&error);
+        }
+    };
+    let ended = tokio::select! {
+        () = super::stop_signal() => None,
+        reason = daemon.ended() => Some(reason),
+    };
+    match &ended {
+        None => tracing::info!("told to stop"),
+        Some(reason) => tracing::error!(%reason, "the daemon cannot go on"),
+    }
+    let stopped = tokio::select! {
+        stopped = daemon.stop() => stopped,
+        () = super::stop_signal() => {
+            tracing::warn!("told to stop again: forced");
+            return exit::FORCED;
+        }
+    };
+    match (stopped, ended) {
+        (daemon::Stopped::InTime, None) => exit::OK,
+        (daemon::Stopped::Overran(names), _) => {
+            tracing::warn!(components = %names.join(", "), "cut off");
+            exit::FORCED
+        }
+        (_, Some(_)) => exit::SOFTWARE,
+    }
+}
+
+/// The exit code of a failed start.
+pub fn start_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Config(_) => exit::CONFIG,
+        _ => exit::UNAVAILABLE,
+    }
+}
