@@ -8,6 +8,7 @@ pub mod bootstrap;
 pub mod cli;
 pub mod compare;
 pub mod config;
+pub mod daemon;
 pub mod sim;
 pub mod terminal;
 pub mod wire;

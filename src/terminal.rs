@@ -211,7 +211,7 @@ fn fills(out: &mut String, engine: &Engine, recent: &Recent) {
             fill.side.as_str(),
             instrument.quantity_text(fill.quantity),
             instrument.price_text(fill.price),
-            fill.realized,
+            fill.realized.to_string(),
         );
     }
 }

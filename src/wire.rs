@@ -16,7 +16,6 @@ use qcat_io::net::http::HttpClient;
 use qcat_io::net::tls::Connector;
 use qcat_io::shell::Credentials;
 use qcat_io::sign::Signer;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,8 +48,6 @@ pub struct Parts {
     pub recovery: RecoveryReport,
     /// Opens connections.
     pub connector: Connector,
-    /// The exchange's REST address.
-    pub http: Rc<HttpClient>,
     /// Keys by account index.
     pub credentials: Vec<Credentials>,
     /// What the exchange said of its limits; `None` when it could not be asked.
@@ -66,7 +63,7 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15
 pub async fn parts(config: &Config, registry: Arc<Registry>) -> Result<Parts, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let connector = Connector::new(config.exchange.ca_file.as_deref())?;
-    let http = Rc::new(HttpClient::new(connector.clone(), &config.exchange.rest_url)?);
+    let http = HttpClient::new(connector.clone(), &config.exchange.rest_url)?;
     let credentials: Vec<Credentials> = config
         .accounts
         .iter()
@@ -85,7 +82,7 @@ pub async fn parts(config: &Config, registry: Arc<Registry>) -> Result<Parts, St
     let universe = with(&known, &definitions)?;
     let engine_config = config.engine(&universe).map_err(StartError::Config)?;
     let (lane, recovery) = recovering.begin(definitions, engine_config, None).map_err(wrong)?;
-    Ok(Parts { lane, recovery, connector, http, credentials, info, clock })
+    Ok(Parts { lane, recovery, connector, credentials, info, clock })
 }
 
 /// Asks the exchange until it answers. With all symbols known from the journal one attempt is enough: the daemon starts with

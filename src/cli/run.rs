@@ -70,7 +70,7 @@ async fn serve(config: Config, registry: Arc<Registry>) -> u8 {
     }
     let stopped = tokio::select! {
         stopped = daemon.stop() => stopped,
-        () = super::stop_signal() => {
+        () = second_signal() => {
             tracing::warn!("told to stop again: forced");
             return exit::FORCED;
         }
@@ -91,4 +91,10 @@ pub fn start_code(error: &StartError) -> u8 {
         StartError::Config(_) => exit::CONFIG,
         _ => exit::UNAVAILABLE,
     }
+}
+
+/// A second signal forces; one that follows the first at once is the same wish, told to the process and to its group.
+async fn second_signal() {
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    super::stop_signal().await;
 }

@@ -1,0 +1,178 @@
+//! A running daemon: the composed parts under the system actor, and what it remembers for those who watch.
+
+use crate::config::{Config, Fault};
+use crate::terminal::Recent;
+use crate::wire::{self, Parts, StartError};
+use qcat_actors::market_data_streams::StreamGroup;
+use qcat_actors::network_manager::Network;
+use qcat_actors::order_managers::AccountSetup;
+use qcat_actors::runtime::component::Component;
+use qcat_actors::runtime::lane::{Lane, Step, Tap};
+use qcat_actors::runtime::stop::{StopPlan, StopReport, StopState};
+use qcat_actors::runtime::system::{self, SystemHandle, SystemOptions};
+use qcat_core::binance::decode::definitions::RateLimitKind;
+use qcat_core::binance::session::account::AccountOptions;
+use qcat_core::binance::session::market::MarketOptions;
+use qcat_core::id::{AccountIx, SymbolIx};
+use qcat_core::order::Fill;
+use qcat_core::strategy::registry::Registry;
+use qcat_core::time::Span;
+use std::cell::{Ref, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the exchange is asked for its time.
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// Fills remembered for those who watch; the journal has them all.
+const FILLS_MAX: usize = 1_000_000;
+
+/// How a stop went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// Every component stopped within its time.
+    InTime,
+    /// These were cut off.
+    Overran(Vec<String>),
+}
+
+/// A running daemon.
+pub struct Daemon {
+    handle: SystemHandle,
+    seen: Rc<RefCell<Seen>>,
+}
+
+#[derive(Default)]
+struct Seen {
+    recent: Recent,
+    fills: Vec<Fill>,
+}
+
+struct Watch(Rc<RefCell<Seen>>);
+
+impl Tap for Watch {
+    fn after_step(&mut self, step: &Step<'_>) {
+        if step.happened.fills.is_empty() && step.decisions.is_empty() {
+            return;
+        }
+        let mut seen = self.0.borrow_mut();
+        seen.recent.see(&step.happened.fills, step.decisions);
+        if seen.fills.len() < FILLS_MAX {
+            seen.fills.extend(&step.happened.fills);
+        }
+    }
+}
+
+/// The stop plan of a configuration.
+pub fn stop_plan(config: &Config) -> Result<StopPlan, Vec<Fault>> {
+    let s = &config.shutdown;
+    let order: Vec<Component> = s.order.iter().filter_map(|name| name.parse().ok()).collect();
+    let time = |span: Span| Duration::from_nanos(span.nanos().unsigned_abs());
+    let plan = StopPlan::new(order, time(s.component_timeout), time(s.shutdown_timeout), time(s.force_shutdown_after));
+    plan.map_err(|errors| {
+        let fault = |error: qcat_actors::runtime::stop::PlanError| Fault {
+            source: config.source.clone(),
+            pos: None,
+            key: "shutdown".to_owned(),
+            problem: error.to_string(),
+        };
+        errors.into_iter().map(fault).collect()
+    })
+}
+
+impl Daemon {
+    /// Composes and starts a daemon. Must run on an actix system.
+    pub async fn start(config: &Config, registry: Arc<Registry>) -> Result<Daemon, StartError> {
+        let stop = stop_plan(config).map_err(StartError::Config)?;
+        let parts = wire::parts(config, registry).await?;
+        let recovery = &parts.recovery;
+        tracing::info!(last_seq = recovery.last_seq.0, folded = recovery.folded, snapshot = ?recovery.snapshot,
+            torn = ?recovery.torn, closed = recovery.closed, "the journal is recovered");
+        let seen = Rc::new(RefCell::new(Seen::default()));
+        parts.lane.tap(Box::new(Watch(seen.clone())));
+        let options = options(config, parts, stop)?;
+        let handle = system::start(options).await?;
+        Ok(Daemon { handle, seen })
+    }
+
+    /// The lane.
+    pub fn lane(&self) -> &Lane {
+        self.handle.lane()
+    }
+
+    /// The system, for its tree and the kill switch.
+    pub fn system(&self) -> &SystemHandle {
+        &self.handle
+    }
+
+    /// What happened lately.
+    pub fn recent(&self) -> Ref<'_, Recent> {
+        Ref::map(self.seen.borrow(), |seen| &seen.recent)
+    }
+
+    /// The fills of this run.
+    pub fn fills(&self) -> Ref<'_, [Fill]> {
+        Ref::map(self.seen.borrow(), |seen| seen.fills.as_slice())
+    }
+
+    /// Waits until the daemon has to end by itself, and says why.
+    pub async fn ended(&self) -> String {
+        self.handle.ended().await
+    }
+
+    /// Stops everything in the configured order.
+    pub async fn stop(&self) -> Stopped {
+        let report = self.handle.stop().await;
+        let late = late(&report);
+        if late.is_empty() && !report.forced && report.journal.is_none() { Stopped::InTime } else { Stopped::Overran(late) }
+    }
+}
+
+fn late(report: &StopReport) -> Vec<String> {
+    let in_time = |state| matches!(state, StopState::Stopped);
+    report.components.iter().filter(|c| !in_time(c.state)).map(|c| c.component.to_string()).collect()
+}
+
+fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOptions, StartError> {
+    let Parts { lane, connector, credentials, info, clock, .. } = parts;
+    let network = Network::new(connector, &config.exchange.rest_url)?;
+    let mut order_limits = Vec::new();
+    for limit in info.iter().flat_map(|info| &info.rate_limits) {
+        match limit.kind {
+            RateLimitKind::Orders => order_limits.push((limit.interval, limit.limit)),
+            RateLimitKind::RequestWeight => network.weight.borrow_mut().set_limit(limit.limit),
+            RateLimitKind::RawRequests => {}
+        }
+    }
+    // Jitter needs no reproducible seed in life.
+    let seed = clock.wall().nanos().unsigned_abs();
+    let accounts = credentials.into_iter().enumerate().map(|(at, credentials)| AccountSetup {
+        name: config.accounts[at].name.clone(),
+        options: AccountOptions {
+            account: AccountIx(at as u16),
+            ws_private_url: config.exchange.ws_private_url.clone(),
+            recv_window: config.exchange.recv_window,
+            seed: seed.wrapping_add(at as u64),
+        },
+        credentials,
+        order_limits: order_limits.clone(),
+    });
+    let accounts = accounts.collect();
+    let mut symbols: Vec<SymbolIx> =
+        lane.read(|engine| engine.config().strategies.iter().flat_map(|s| s.symbols.clone()).collect());
+    symbols.sort();
+    symbols.dedup();
+    let options = MarketOptions {
+        ws_public_url: config.exchange.ws_public_url.clone(),
+        ws_market_url: config.exchange.ws_market_url.clone(),
+        symbols,
+        depth_millis: config.market_data.depth_millis,
+        // Strategies build their candles from trades; klines come as history.
+        kline_intervals: Vec::new(),
+        silence: config.market_data.silence,
+        silence_trades: config.market_data.silence_trades,
+        seed,
+    };
+    let streams = vec![StreamGroup { name: "market".to_owned(), options }];
+    Ok(SystemOptions { lane, network, accounts, streams, stop, probe_every: PROBE_EVERY })
+}
