@@ -225,7 +225,9 @@ impl Runner {
             Input::GiveUp(ix) if *ix == self.ix => self.give_up(context, out),
             Input::Command(OperatorCommand::StartStrategy(ix)) if *ix == self.ix => self.start(context, out),
             Input::Command(OperatorCommand::StopStrategy(ix)) if *ix == self.ix => {
-                self.stop(StopReason::Asked, context, out);
+                let stopping = self.state.life.halts.iter().any(|(_, reason)| *reason == HaltReason::Stopping);
+                let reason = if stopping { StopReason::Stopping } else { StopReason::Asked };
+                self.stop(reason, context, out);
             }
             Input::Configuration(config) => self.configure(config, context, out),
             Input::Start { .. } => self.engine_starts(context, out),
