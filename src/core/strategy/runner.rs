@@ -208,6 +208,7 @@ impl Runner {
                 self.state.life.untrusted = false;
                 self.state.own.drop_unconfirmed();
             }
+            Event::Input(Input::Configuration(config)) => self.book_setup(config),
             _ => {}
         }
     }

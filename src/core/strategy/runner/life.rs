@@ -100,6 +100,16 @@ impl Runner {
         self.announce(out);
     }
 
+    /// Takes a recorded configuration over on recovery. Whether the strategy runs follows from its recorded states.
+    pub(super) fn book_setup(&mut self, config: &EngineConfig) {
+        let Some(setup) = config.strategy(self.ix) else { return };
+        let refused = setup.account != self.setup.account && !self.state.own.is_idle();
+        if !refused && *setup != self.setup {
+            self.setup = setup.clone();
+            self.build();
+        }
+    }
+
     fn check_symbols(&mut self, context: &Context<'_>) {
         if let Some(symbol) = self.setup.symbols.iter().find(|s| context.universe.instrument(**s).is_none()) {
             self.invalidate(format!("symbol {symbol:?} is not defined"));
