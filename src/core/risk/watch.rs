@@ -131,7 +131,8 @@ impl Risk {
     fn halt(&mut self, scope: Scope, reason: HaltReason, text: String, code: AlertCode, out: &mut Outbox) {
         let new = self.state.halts.add(scope, reason);
         out.push(Event::Halted { scope, reason });
-        if new {
+        // A stop that somebody asked for needs nobody to look.
+        if new && reason != HaltReason::Stopping {
             let account = if let Scope::Account(account) = scope { Some(account) } else { None };
             let symbol = if let Scope::Symbol(symbol) = scope { Some(symbol) } else { None };
             out.push(Event::Alert(Alert { code, account, symbol, order: None, text: text.into() }));

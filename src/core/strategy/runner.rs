@@ -208,6 +208,7 @@ impl Runner {
                 self.state.life.untrusted = false;
                 self.state.own.drop_unconfirmed();
             }
+            Event::Input(Input::Configuration(config)) => self.book_setup(config),
             _ => {}
         }
     }
@@ -225,7 +226,9 @@ impl Runner {
             Input::GiveUp(ix) if *ix == self.ix => self.give_up(context, out),
             Input::Command(OperatorCommand::StartStrategy(ix)) if *ix == self.ix => self.start(context, out),
             Input::Command(OperatorCommand::StopStrategy(ix)) if *ix == self.ix => {
-                self.stop(StopReason::Asked, context, out);
+                let stopping = self.state.life.halts.iter().any(|(_, reason)| *reason == HaltReason::Stopping);
+                let reason = if stopping { StopReason::Stopping } else { StopReason::Asked };
+                self.stop(reason, context, out);
             }
             Input::Configuration(config) => self.configure(config, context, out),
             Input::Start { .. } => self.engine_starts(context, out),

@@ -233,3 +233,33 @@ fn an_unknown_stop_is_asked_for_at_its_own_service() {
     deliver(&mut world, venue.execute(&ask));
     assert_eq!(world.state(id(1)), Some(OrderState::Working));
 }
+
+#[test]
+fn an_absence_asked_for_before_the_triggered_order_was_seen_proves_nothing() {
+    let (mut world, mut venue) = waiting(account_config(), true);
+    deliver(&mut world, venue.trigger(0));
+    let mut triggered = venue.trigger(0);
+    world.input(triggered.remove(1));
+    // Its own client id is not known: our key finds nothing in the book, again and again.
+    let mut asked = 0;
+    while asked < 3 {
+        world.fire();
+        for ask in world.take_sent() {
+            asked += 1;
+            let answer = venue.execute(&ask);
+            match asked {
+                1 => deliver(&mut world, answer),
+                // The conditional-order service's answer is lost.
+                2 => {}
+                // The order reports while the answer is on its way.
+                _ => {
+                    world.pass(Span::from_millis(1));
+                    deliver(&mut world, std::mem::take(&mut triggered));
+                    deliver(&mut world, answer);
+                }
+            }
+        }
+    }
+    world.pass(Span::from_secs(60));
+    assert_eq!((world.state(id(1)), world.alerts.len()), (Some(OrderState::Working), 0));
+}
