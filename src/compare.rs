@@ -48,7 +48,9 @@ pub fn venue_trades(engine: &Engine, venue: &Venue, account: AccountIx) -> Vec<T
     let mut all = Vec::new();
     for instrument in engine.universe().instruments() {
         let mut from = TradeCursor::Time(Ts::ZERO);
-        while let Ok(Answer::Trades { trades, complete, .. }) = venue.look(account, &Query::Trades { symbol: instrument.symbol, from }) {
+        while let Ok(Answer::Trades { trades, complete, .. }) =
+            venue.look(account, &Query::Trades { symbol: instrument.symbol, from })
+        {
             let Some(last) = trades.last() else { break };
             from = TradeCursor::Id(qcat_core::id::TradeId(last.fill.trade_id.0 + 1));
             all.extend(trades);
@@ -72,9 +74,17 @@ fn trades(engine: &Engine, fills: &[Fill], venue: &Venue, account: AccountIx, fo
         match ours.remove(&(trade.symbol, theirs.trade_id)) {
             None => found.push(format!("trade {} of the exchange was never booked", theirs.trade_id.0)),
             Some(fill) => {
-                let here = (fill.side, fill.price, fill.quantity, fill.maker, fill.fee, fill.realized, fill.venue_order);
-                let there =
-                    (trade.side, theirs.price, theirs.quantity, theirs.maker, theirs.fee, theirs.realized, trade.venue_id);
+                let here =
+                    (fill.side, fill.price, fill.quantity, fill.maker, fill.fee, fill.realized, fill.venue_order);
+                let there = (
+                    trade.side,
+                    theirs.price,
+                    theirs.quantity,
+                    theirs.maker,
+                    theirs.fee,
+                    theirs.realized,
+                    trade.venue_id,
+                );
                 if here != there {
                     found.push(format!("trade {}: here {here:?}, at the exchange {there:?}", theirs.trade_id.0));
                 }
@@ -94,7 +104,8 @@ fn holdings(engine: &Engine, venue: &Venue, account: AccountIx, found: &mut Vec<
             found.push(format!("position {}: here {here}, at the exchange {there}", instrument.name));
         }
         let owners = (0..=engine.config().strategies.len()).map(|at| StrategyIx(at as u16));
-        let sum: i64 = owners.map(|s| ledger.virtual_position(s, instrument.symbol).map_or(0, |p| p.quantity.mantissa())).sum();
+        let sum: i64 =
+            owners.map(|s| ledger.virtual_position(s, instrument.symbol).map_or(0, |p| p.quantity.mantissa())).sum();
         if sum != here.mantissa() {
             found.push(format!("position {}: the strategies' parts do not add up to the account's", instrument.name));
         }

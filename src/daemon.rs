@@ -124,7 +124,11 @@ impl Daemon {
     pub async fn stop(&self) -> Stopped {
         let report = self.handle.stop().await;
         let late = late(&report);
-        if late.is_empty() && !report.forced && report.journal.is_none() { Stopped::InTime } else { Stopped::Overran(late) }
+        if late.is_empty() && !report.forced && report.journal.is_none() {
+            Stopped::InTime
+        } else {
+            Stopped::Overran(late)
+        }
     }
 }
 

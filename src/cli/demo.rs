@@ -133,7 +133,8 @@ async fn settle(arguments: &Arguments, daemon: &Daemon, exchange: &RunningSim) -
     for _ in 0..100 {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let open = daemon.lane().read(|engine| {
-            let busy = |o: &qcat_core::order::OrderUpdate| !matches!(o.state, OrderState::Done(_) | OrderState::Working);
+            let busy =
+                |o: &qcat_core::order::OrderUpdate| !matches!(o.state, OrderState::Done(_) | OrderState::Working);
             engine.desk(account).map_or(0, |desk| desk.orders().filter(busy).count() + desk.owed_count())
         });
         if open == 0 && differences(daemon, exchange, account).is_empty() {

@@ -14,7 +14,9 @@
 //!
 //! Cost: an event looks at the best simulated order of each side and at the nearest trigger, so orders far away cost nothing.
 
-use crate::command::{AccountReason, Answer, Outcome, Query, Report, VenueBalance, VenueCommand, VenueError, VenuePosition};
+use crate::command::{
+    AccountReason, Answer, Outcome, Query, Report, VenueBalance, VenueCommand, VenueError, VenuePosition,
+};
 use crate::engine::driver::{Counterparty, Delivery};
 use crate::id::{AccountIx, SymbolIx};
 use crate::instrument::{Definition, DefinitionError, Universe};
