@@ -65,7 +65,7 @@ impl Runner {
         if let Some(flatten) = self.state.life.flatten {
             self.arm_flatten(flatten.next, out);
         }
-        if self.state.life.faulted {
+        if self.state.life.faulted || self.missed {
             self.renew(context, out);
         }
         self.announce(out);
@@ -115,6 +115,7 @@ impl Runner {
     /// Builds the strategy and lays out symbols and candle series for it; what is known of them is kept.
     pub(super) fn build(&mut self) {
         self.state.begun = false;
+        self.missed = false;
         self.strategy = None;
         self.invalid = None;
         match self.registry.build(&self.setup.kind, &self.setup.params) {
