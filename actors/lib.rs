@@ -4,4 +4,10 @@
 //! not the data's way through the engine. [`runtime`] holds what they share: the lane, supervision, the ordered stop.
 #![forbid(unsafe_code)]
 
+pub mod market_data_streams;
+pub mod network_manager;
+pub mod order_managers;
+pub mod position_managers;
+pub mod risk_engine;
 pub mod runtime;
+pub mod strategy_runners;

@@ -6,6 +6,7 @@
 pub mod backtest;
 pub mod cli;
 pub mod config;
+pub mod replay;
 pub mod sim;
 
 use config::{Config, Fault};

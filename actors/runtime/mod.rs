@@ -1,8 +1,15 @@
 //! What the components share.
 //!
 //! * [`lane`]: an engine with its queue, journal and writers on one thread. * [`latch`]: stops new risk from any thread.
+//! * [`component`]: the list of components and the policy table. * [`supervise`]: their actors, restarts, budgets.
+//! * [`stop`]: the ordered stop. * [`system`]: starts and stops them all. * [`host`]: the lane's side of a socket shell.
 
+pub mod component;
+pub mod host;
 pub mod lane;
 pub mod latch;
+pub mod stop;
+pub mod supervise;
+pub mod system;
 #[cfg(test)]
 pub(crate) mod testkit;

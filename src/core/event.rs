@@ -313,6 +313,8 @@ pub enum StopReason {
     Faults,
     /// Its parameters or kind are not valid.
     Invalid,
+    /// The daemon stopped: it runs again with the next start.
+    Stopping,
 }
 
 /// Something that a person should look at.

@@ -39,7 +39,7 @@ impl Lane {
                 && error.is_panic()
             {
                 inner.state.set(LaneState::Dead);
-                inner.tell(LaneEvent::Ended(panic_text(&*error.into_panic()).to_owned()));
+                inner.tell(LaneEvent::Ended(format!("the lane panicked: {}", panic_text(&*error.into_panic()))));
             }
         })
     }

@@ -114,7 +114,7 @@ pub enum LaneEvent {
     JournalFailed(String),
     /// A snapshot could not be written; the journal alone is enough to recover, but it takes longer.
     SnapshotFailed(String),
-    /// The draining task ended by itself: it panicked outside of any node.
+    /// The process cannot go on: the draining task panicked outside of any node, or a component is past its budget.
     Ended(String),
 }
 
@@ -294,6 +294,11 @@ impl Lane {
     pub fn is_idle(&self) -> bool {
         let core = self.0.core.borrow();
         self.0.queue.borrow().len() == 0 && core.held.is_empty()
+    }
+
+    /// Tells the owner that the process cannot go on.
+    pub(crate) fn lose(&self, reason: String) {
+        self.0.tell(LaneEvent::Ended(reason));
     }
 
     /// Makes everything that was appended durable, and releases what waited for it.

@@ -8,7 +8,7 @@ use super::fold::{FoldError, Quarantine, Record};
 use super::{Engine, Fault};
 use crate::command::VenueCommand;
 use crate::config::EngineConfig;
-use crate::event::{Decision, Input, Station};
+use crate::event::{Admitted, Decision, Input, Station};
 use crate::id::{Seq, StrategyIx};
 use crate::instrument::Definition;
 use crate::market::MarketInput;
@@ -43,6 +43,17 @@ pub trait Counterparty {
     fn wake(&mut self, now: Ts, out: &mut Vec<Delivery>);
 }
 
+/// Keeps what a run admits and decides before anything leaves it, as the journal does in the daemon. An error ends the run
+/// where it stands, like the death of the process.
+pub trait Recorder {
+    /// An input was admitted and is not stepped yet.
+    fn input(&mut self, admitted: &Admitted) -> Result<(), String>;
+    /// What was decided from it, perhaps nothing. The answer is the mark of these decisions; marks never decrease.
+    fn decisions(&mut self, seq: Seq, at: Ts, decisions: &[Decision]) -> Result<u64, String>;
+    /// Commands up to which mark may leave; asked after each input.
+    fn released(&mut self) -> Result<u64, String>;
+}
+
 /// How a driver runs.
 #[derive(Debug, Clone)]
 pub struct DriverOptions {
@@ -69,6 +80,9 @@ pub enum DriverError {
     /// The rebuild failed.
     #[error(transparent)]
     Fold(#[from] FoldError),
+    /// The recorder takes nothing more.
+    #[error("the recorder failed: {0}")]
+    Recorder(String),
 }
 
 /// An engine, a venue, and everything on its way between them.
@@ -91,6 +105,9 @@ pub struct Driver<V> {
     decisions: u64,
     inputs: u64,
     out: Vec<Delivery>,
+    recorder: Option<Box<dyn Recorder>>,
+    /// Decided, with the mark that must be released first.
+    held: VecDeque<(u64, VenueCommand)>,
 }
 
 impl<V> std::fmt::Debug for Driver<V> {
@@ -109,8 +126,22 @@ impl<V: Counterparty> Driver<V> {
         definitions: impl IntoIterator<Item = Definition>,
         config: EngineConfig,
     ) -> Result<Driver<V>, DriverError> {
-        let mut driver = Driver {
-            engine: Engine::new(registry.clone()),
+        let engine = Engine::new(registry.clone());
+        let mut driver = Driver::around(engine, registry, venue, options, start);
+        for definition in definitions {
+            driver.admit(start, Input::Definition(definition), &mut |_| {})?;
+        }
+        driver.admit(start, Input::Configuration(Box::new(config)), &mut |_| {})?;
+        let epoch = crate::id::next_epoch(None, start);
+        driver.admit(start, Input::Start { epoch }, &mut |_| {})?;
+        Ok(driver)
+    }
+
+    /// A driver at time `start` around an engine as recovery left it. Nothing is admitted: what a start needs is delivered.
+    /// Only faults of strategies are mended, because the log, if there is one, begins here.
+    pub fn around(engine: Engine, registry: Arc<Registry>, venue: V, options: DriverOptions, start: Ts) -> Driver<V> {
+        Driver {
+            engine,
             venue,
             registry,
             options,
@@ -126,14 +157,19 @@ impl<V: Counterparty> Driver<V> {
             decisions: 0,
             inputs: 0,
             out: Vec::new(),
-        };
-        for definition in definitions {
-            driver.admit(start, Input::Definition(definition), &mut |_| {})?;
+            recorder: None,
+            held: VecDeque::new(),
         }
-        driver.admit(start, Input::Configuration(Box::new(config)), &mut |_| {})?;
-        let epoch = crate::id::next_epoch(None, start);
-        driver.admit(start, Input::Start { epoch }, &mut |_| {})?;
-        Ok(driver)
+    }
+
+    /// Records everything from here on; commands wait until the recorder releases them.
+    pub fn record(&mut self, recorder: Box<dyn Recorder>) {
+        self.recorder = Some(recorder);
+    }
+
+    /// The engine and the venue, without what was on its way between them.
+    pub fn into_parts(self) -> (Engine, V) {
+        (self.engine, self.venue)
     }
 
     /// The engine.
@@ -192,6 +228,7 @@ impl<V: Counterparty> Driver<V> {
         self.deliveries.clear();
         self.parcels.clear();
         self.feed.clear();
+        self.held.clear();
         self.budgets.clear();
         self.venue_time = self.venue_time.max(at);
         let epoch = crate::id::next_epoch(Some(self.engine.epoch()), at);
@@ -272,12 +309,23 @@ impl<V: Counterparty> Driver<V> {
         if self.options.keep_log {
             self.log.push(Record::Input(admitted.clone()));
         }
+        if let Some(recorder) = &mut self.recorder {
+            recorder.input(&admitted).map_err(DriverError::Recorder)?;
+        }
         self.engine.step(admitted);
         self.inputs += 1;
         seen(&self.engine);
+        let mark = match &mut self.recorder {
+            Some(recorder) => {
+                let mark = recorder.decisions(seq, at, self.engine.decisions());
+                Some(mark.map_err(DriverError::Recorder)?)
+            }
+            None => None,
+        };
         if !self.engine.decisions().is_empty() {
-            self.decided(seq, at);
+            self.decided(seq, at, mark);
         }
+        self.release(at)?;
         if self.engine.faults().is_empty() {
             return Ok(());
         }
@@ -285,7 +333,20 @@ impl<V: Counterparty> Driver<V> {
         faults.into_iter().try_for_each(|fault| self.fault(fault, at))
     }
 
-    fn decided(&mut self, seq: Seq, at: Ts) {
+    /// Sends what the recorder lets go.
+    fn release(&mut self, now: Ts) -> Result<(), DriverError> {
+        let Some(recorder) = &mut self.recorder else { return Ok(()) };
+        let released = recorder.released().map_err(DriverError::Recorder)?;
+        while self.held.front().is_some_and(|(mark, _)| *mark <= released) {
+            if let Some((_, command)) = self.held.pop_front() {
+                self.venue.command(&command, now, &mut self.out);
+            }
+        }
+        self.take_out();
+        Ok(())
+    }
+
+    fn decided(&mut self, seq: Seq, at: Ts, mark: Option<u64>) {
         let decisions = self.engine.take_decisions();
         self.decisions += decisions.len() as u64;
         let mut bytes = encode_state(&(self.trail, seq));
@@ -293,7 +354,10 @@ impl<V: Counterparty> Driver<V> {
         self.trail = hash_bytes(&bytes);
         for decision in &decisions {
             if let Decision::Command(command) = decision {
-                self.venue.command(command, at, &mut self.out);
+                match mark {
+                    Some(mark) => self.held.push_back((mark, command.clone())),
+                    None => self.venue.command(command, at, &mut self.out),
+                }
             }
         }
         self.take_out();

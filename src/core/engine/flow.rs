@@ -85,7 +85,7 @@ pub fn route(event: &Event, wiring: &Wiring, to: &mut Vec<Station>) {
             runner(to, fill.strategy);
         }
         Event::Position(position) => {
-            to.push(Station::Gate(position.account));
+            to.extend([Station::Gate(position.account), Station::Desk(position.account)]);
             runner(to, position.strategy);
         }
         Event::Equity(equity) => to.extend([Station::Risk, Station::Gate(equity.account)]),

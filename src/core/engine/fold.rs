@@ -118,9 +118,20 @@ impl Engine {
         if let Decision::Command(command) = decision {
             self.commands.set(self.commands.get().max(command.id.0));
         }
-        let Engine { nodes, markets, universe, config, commands, .. } = self;
+        let Engine { nodes, markets, universe, config, commands, outbox, timers, .. } = self;
         let context = Context { now: self.now, seq: self.seq, epoch: self.epoch, markets, universe, config, commands };
-        nodes.desks.iter_mut().for_each(|node| node.fold(decision, &context));
+        for desk in &mut nodes.desks {
+            desk.fold(decision, &context);
+            // Live, its step ends so; a rebuilt desk wakes at the same times.
+            desk.rearm(outbox);
+        }
+        for event in outbox.drain() {
+            match event {
+                Event::Arm { timer, at } => timers.arm(timer, at),
+                Event::Disarm(timer) => timers.disarm(timer),
+                _ => {}
+            }
+        }
         nodes.gates.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.ledgers.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.reconcilers.iter_mut().for_each(|node| node.fold(decision, &context));

@@ -4,7 +4,7 @@
 //! knows only grows: the cumulative filled quantity is a maximum, an end is final, price and quantity follow the venue's own
 //! time. So every sequence of the same facts ends in the same state. Overlays (cancel, modify, question) lie beside the phase,
 //! because each of them may be under way in any phase. The desk owns the orders and turns steps into effects.
-//! Tests: tables here and in `desk/tests`, which also has the model check.
+//! Tests: with the desk, in `desk/tests`: worked examples, random lives, the model check.
 #![deny(clippy::float_arithmetic)]
 
 use crate::command::{CommandId, CommandKind, Query};
@@ -17,8 +17,6 @@ use serde::{Deserialize, Serialize};
 
 mod merge;
 pub use merge::Absence;
-#[cfg(test)]
-mod tests;
 
 /// What a report did to an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -408,6 +406,13 @@ impl Order {
                 before.command.filter(|old| *old != id)
             }
             CommandKind::Query(_) => None,
+        }
+    }
+
+    /// Wants it cancelled: at once if the venue knows it, else as soon as it does.
+    pub fn want_cancel(&mut self) {
+        if !self.has_ended() && self.cancel.is_none() {
+            self.cancel = Some(Cancel { stage: CancelStage::Queued, attempts: 0 });
         }
     }
 

@@ -216,27 +216,15 @@ impl Runner {
                 self.state.life.untrusted = false;
                 self.state.own.drop_unconfirmed();
             }
+            Event::Input(Input::Configuration(config)) => self.book_setup(config),
             _ => {}
         }
     }
 
     /// Keeps the books of an event that the strategy is not told because the engine folds.
     pub fn miss(&mut self, event: &Event) {
-        self.missed = true;
         self.keep_books(event);
-        // Stops that follow from a configuration are recorded decisions; what it wants run is not.
-        if let Event::Input(Input::Configuration(config)) = event
-            && let Some(setup) = config.strategy(self.ix)
-            && *setup != self.setup
-            && (setup.account == self.setup.account || self.state.own.is_idle())
-        {
-            if setup.enabled && !self.setup.enabled && self.state.life.stopped == Some(StopReason::Asked) {
-                self.state.life.stopped = None;
-            }
-            self.setup = setup.clone();
-            self.build();
-            self.missed = true;
-        }
+        self.missed = true;
     }
 
     /// Open orders and positions as desk and ledger have them, after these were rebuilt beside a living strategy. Orders of which
@@ -274,7 +262,9 @@ impl Runner {
             Input::GiveUp(ix) if *ix == self.ix => self.give_up(context, out),
             Input::Command(OperatorCommand::StartStrategy(ix)) if *ix == self.ix => self.start(context, out),
             Input::Command(OperatorCommand::StopStrategy(ix)) if *ix == self.ix => {
-                self.stop(StopReason::Asked, context, out);
+                let stopping = self.state.life.halts.iter().any(|(_, reason)| *reason == HaltReason::Stopping);
+                let reason = if stopping { StopReason::Stopping } else { StopReason::Asked };
+                self.stop(reason, context, out);
             }
             Input::Configuration(config) => self.configure(config, context, out),
             Input::Start { .. } => self.engine_starts(context, out),

@@ -112,6 +112,11 @@ fn read<W: Frozen<D> + DeserializeOwned, D>(version: u8, bytes: &[u8]) -> Result
     }
 }
 
+/// Reads the note of a stored snapshot: the last record that it contains.
+pub fn read_snapshot_note(bytes: &[u8]) -> Result<u64, WireError> {
+    parse(bytes)
+}
+
 /// Reads anything in postcard; all bytes must be used.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     match postcard::take_from_bytes(bytes) {

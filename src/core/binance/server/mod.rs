@@ -335,6 +335,12 @@ impl SimExchange {
         }
     }
 
+    /// Lets every listen key expire now, whatever its age.
+    pub fn expire_listen_keys(&mut self, now: Ts, out: &mut Vec<ServerOut>) {
+        self.keys.values_mut().for_each(|key| key.expires = now);
+        self.on_time(now, out);
+    }
+
     /// A client wants a WebSocket.
     fn open(&mut self, peer: PeerId, path: &str, query: &str, now: Ts, out: &mut Vec<ServerOut>) {
         let refuse = |status, body: &str| ServerOut::Refuse { peer, status, body: body.to_owned() };
@@ -363,6 +369,7 @@ impl SimExchange {
             for (peer, ..) in self.streams.private(key.account) {
                 out.push(ServerOut::Send { peer, text: raw.clone() });
                 out.push(ServerOut::Close { peer });
+                self.streams.close(peer);
             }
         }
     }

@@ -142,6 +142,26 @@ impl AccountSession {
         self.pending.len()
     }
 
+    /// What the lane has to be told when this session is given up: its stream is down, and what was asked and not answered may
+    /// or may not have had effect.
+    pub fn lost(&self) -> Vec<Input> {
+        let account = self.options.account;
+        let mut out = vec![Action::Offer(Input::Stream(StreamState::UserDown(account, StreamFault::LinkLost)))];
+        let error = || VenueError { code: 0, message: "the session was given up".into() };
+        for pending in self.pending.values() {
+            match pending {
+                Pending::Command { id, kind: CommandKind::Query(_) } => self.answer(*id, Err(error()), &mut out),
+                Pending::Command { id, .. } | Pending::AfterCancel { id } => {
+                    self.outcome(*id, Outcome::LinkLost, &mut out)
+                }
+                Pending::Settings { .. } | Pending::Time { .. } | Pending::Key | Pending::ExtendKey => {}
+            }
+        }
+        self.settings.keys().for_each(|id| self.answer(*id, Err(error()), &mut out));
+        let input = |action| if let Action::Offer(input) = action { Some(input) } else { None };
+        out.into_iter().filter_map(input).collect()
+    }
+
     /// Sends a released command.
     pub fn command(&mut self, command: VenueCommand, world: &World<'_>, out: &mut Vec<Action>) {
         let exchange_now = self.exchange_now(world.now);

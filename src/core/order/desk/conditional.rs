@@ -8,7 +8,7 @@ use crate::event::AlertCode;
 use crate::id::{ClientOrderId, OrderKey};
 use crate::node::{Context, Outbox};
 use crate::num::Quantity;
-use crate::order::state::{Cancel, CancelStage, Leg, Order, OrderRef, Phase, Step, half};
+use crate::order::state::{Leg, Order, OrderRef, Phase, Step, half};
 use crate::order::{ConditionalReport, ConditionalStatus, Intent, OrderIntent, Terms};
 
 impl Desk {
@@ -92,9 +92,7 @@ impl Desk {
         if account.on_stuck_trigger != OnStuckTrigger::Close || order.adopted {
             return None;
         }
-        if order.cancel.is_none() {
-            order.cancel = Some(Cancel { stage: CancelStage::Queued, attempts: 0 });
-        }
+        order.want_cancel();
         self.closing_intent(order, context)
     }
 

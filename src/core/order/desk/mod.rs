@@ -30,6 +30,8 @@ mod request;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::account_config as test_account;
 
 use table::{Entry, Pending, State, Task};
 
@@ -89,10 +91,17 @@ impl Desk {
 
     /// Takes a recorded decision on recovery: what it did to the orders is done again, once.
     pub fn fold(&mut self, decision: &Decision, context: &Context<'_>) {
-        let Decision::Command(command) = decision else { return };
-        if command.account != self.account {
-            return;
-        }
+        let command = match decision {
+            Decision::Command(command) if command.account == self.account => command,
+            // What it cancels at once is recorded too; what waited for its confirmation is only known from here.
+            Decision::Halted { scope, reason } => {
+                for id in self.halted_orders(*scope, *reason, context) {
+                    self.fold_wish(id, context);
+                }
+                return;
+            }
+            _ => return,
+        };
         match &command.kind {
             CommandKind::Place(new) => {
                 let id = OrderRef::Ours(new.intent.id);
@@ -120,6 +129,13 @@ impl Desk {
         // Told is what the others learn from the same record themselves.
         entry.told = Some(entry.order.view());
         self.file(id, entry, context);
+    }
+
+    fn fold_wish(&mut self, id: OrderRef, context: &Context<'_>) {
+        if let Some(mut entry) = self.state.take(id) {
+            entry.order.want_cancel();
+            self.file(id, entry, context);
+        }
     }
 
     /// Emits a command about an order and notes it; see [`Order::sent`].
@@ -290,14 +306,21 @@ impl Desk {
         self.restart_trades(context);
     }
 
-    /// Entries in scope are cancelled; everything is, where the account says so. Others' orders are left to their owners then,
-    /// unless everything is to go. A stop cancels nothing here: strategies do that by their `on_stop`.
     fn on_halted(&mut self, scope: Scope, reason: HaltReason, context: &Context<'_>, out: &mut Outbox) {
+        for id in self.halted_orders(scope, reason, context) {
+            self.want_cancel(id, context, out);
+        }
+    }
+
+    /// The orders that a halt cancels: entries in its scope, or everything where the account says so. Others' orders are left
+    /// to their owners then, unless everything is to go. A stop of the daemon cancels nothing here: strategies do that by their
+    /// `on_stop`.
+    fn halted_orders(&self, scope: Scope, reason: HaltReason, context: &Context<'_>) -> Vec<OrderRef> {
         if reason == HaltReason::Stopping {
-            return;
+            return Vec::new();
         }
         let all = self.config(context).is_some_and(|account| account.on_fault == OnFault::CancelAll);
-        let hit = |order: &Order| {
+        self.orders_where(|order| {
             let in_scope = match scope {
                 Scope::All => true,
                 Scope::Account(account) => account == order.account,
@@ -305,8 +328,7 @@ impl Desk {
                 Scope::Strategy(strategy) => strategy == order.strategy,
             };
             in_scope && (all || !(order.is_protective() || order.adopted))
-        };
-        self.cancel_where(hit, context, out);
+        })
     }
 
     fn on_timer(&mut self, context: &Context<'_>, out: &mut Outbox) {
@@ -321,7 +343,7 @@ impl Desk {
     }
 
     /// Keeps one timer of the engine at the earliest task.
-    fn rearm(&mut self, out: &mut Outbox) {
+    pub(crate) fn rearm(&mut self, out: &mut Outbox) {
         let earliest = self.state.tasks.first().map(|(at, _)| *at);
         if earliest == self.state.armed {
             return;

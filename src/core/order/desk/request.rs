@@ -24,7 +24,9 @@ impl Desk {
                 }
                 Intent::CancelAll { strategy, symbol, .. } => {
                     let hit = |order: &Order| order.strategy == strategy && symbol.is_none_or(|s| s == order.symbol);
-                    self.cancel_where(hit, context, out);
+                    for id in self.orders_where(hit) {
+                        self.want_cancel(id, context, out);
+                    }
                 }
                 // A placement has a grant of its own.
                 Intent::Place(_) => {}
@@ -61,20 +63,15 @@ impl Desk {
         out.push(Event::Command(command));
     }
 
-    /// Cancels every open order that `hit` chooses.
-    pub(super) fn cancel_where(&mut self, hit: impl Fn(&Order) -> bool, context: &Context<'_>, out: &mut Outbox) {
+    /// The open orders that `hit` chooses.
+    pub(super) fn orders_where(&self, hit: impl Fn(&Order) -> bool) -> Vec<OrderRef> {
         let open = self.state.open.iter().filter(|(_, entry)| hit(&entry.order));
-        let ids: Vec<OrderRef> = open.map(|(id, _)| *id).collect();
-        for id in ids {
-            self.want_cancel(id, context, out);
-        }
+        open.map(|(id, _)| *id).collect()
     }
 
-    fn want_cancel(&mut self, id: OrderRef, context: &Context<'_>, out: &mut Outbox) {
+    pub(super) fn want_cancel(&mut self, id: OrderRef, context: &Context<'_>, out: &mut Outbox) {
         let Some(mut entry) = self.state.take(id) else { return };
-        if !entry.order.has_ended() && entry.order.cancel.is_none() {
-            entry.order.cancel = Some(Cancel { stage: CancelStage::Queued, attempts: 0 });
-        }
+        entry.order.want_cancel();
         self.put(id, entry, context, out);
     }
 

@@ -35,6 +35,9 @@ impl Order {
             return Step::Stale;
         }
         self.changed_at = now;
+        if let Some(ask) = &mut self.ask {
+            ask.absents = 0;
+        }
         Step::Moved
     }
 
@@ -360,7 +363,10 @@ impl Order {
     /// because the venue forgets orders only after days.
     pub fn on_absent(&mut self, timing: &Timing, now: Ts) -> Absence {
         let Some(ask) = &mut self.ask else { return Absence::Unproven };
-        ask.absents = ask.absents.saturating_add(1);
+        // A question from before the newest change proves nothing: it may have been for another id.
+        if ask.asked_at > self.changed_at {
+            ask.absents = ask.absents.saturating_add(1);
+        }
         ask.command = None;
         let proof_from = self.sent_at.plus(timing.absent_after);
         ask.next_at = now.plus(backoff(timing, ask.attempts));

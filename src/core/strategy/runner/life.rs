@@ -19,7 +19,7 @@ impl Runner {
     }
 
     pub(super) fn halted(&mut self, scope: Scope, reason: HaltReason) {
-        if self.covers(scope) && !self.state.life.halts.iter().any(|(s, _)| *s == scope) {
+        if self.covers(scope) && !self.state.life.halts.contains(&(scope, reason)) {
             self.state.life.halts.push((scope, reason));
         }
     }
@@ -65,7 +65,13 @@ impl Runner {
         if let Some(flatten) = self.state.life.flatten {
             self.arm_flatten(flatten.next, out);
         }
-        if self.state.life.faulted || self.missed {
+        self.state.life.halts.retain(|(_, reason)| *reason != HaltReason::Stopping);
+        let stopped_with_the_daemon = self.state.life.stopped == Some(StopReason::Stopping);
+        if stopped_with_the_daemon {
+            self.state.life.stopped = None;
+            self.end_flatten(out);
+        }
+        if self.state.life.faulted || self.missed || stopped_with_the_daemon {
             self.renew(context, out);
         }
         self.announce(out);
@@ -92,6 +98,16 @@ impl Runner {
         }
         self.announce_invalid(out);
         self.announce(out);
+    }
+
+    /// Takes a recorded configuration over on recovery. Whether the strategy runs follows from its recorded states.
+    pub(super) fn book_setup(&mut self, config: &EngineConfig) {
+        let Some(setup) = config.strategy(self.ix) else { return };
+        let refused = setup.account != self.setup.account && !self.state.own.is_idle();
+        if !refused && *setup != self.setup {
+            self.setup = setup.clone();
+            self.build();
+        }
     }
 
     fn check_symbols(&mut self, context: &Context<'_>) {

@@ -94,7 +94,7 @@ impl Runner {
         self.flatten_on_timer(context, out);
     }
 
-    fn end_flatten(&mut self, out: &mut Outbox) {
+    pub(super) fn end_flatten(&mut self, out: &mut Outbox) {
         if self.state.life.flatten.take().is_some() {
             out.push(Event::Disarm(self.own_timer(FLATTEN_TIMER)));
         }

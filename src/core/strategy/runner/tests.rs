@@ -497,6 +497,26 @@ fn a_stop_by_a_person_outlives_a_crash() {
 }
 
 #[test]
+fn a_stop_with_the_daemon_ends_with_the_next_start_and_one_by_a_person_does_not() {
+    for (before, expected) in [(false, RunnerState::Running), (true, RunnerState::Stopped(StopReason::Asked))] {
+        let mut world = World::started(registry(), "quotes", &[], OnStop::Cancel);
+        world.quote(100.0);
+        if before {
+            world.input(Input::Command(OperatorCommand::StopStrategy(IX)));
+        }
+        world.event(Event::Halted { scope: Scope::All, reason: HaltReason::KillSwitch });
+        world.event(Event::Halted { scope: Scope::All, reason: HaltReason::Stopping });
+        world.input(Input::Command(OperatorCommand::StopStrategy(IX)));
+        assert!(matches!(world.runner.state(), RunnerState::Stopped(_)));
+        world.input(Input::Start { epoch: 8 });
+        world.event(Event::Resumed { scope: Scope::All });
+        world.event(Event::Reconciled(ACCOUNT));
+        world.quote(101.0);
+        assert_eq!(world.runner.state(), expected);
+    }
+}
+
+#[test]
 fn an_order_is_listed_from_the_moment_it_is_placed_and_cancelled_once() {
     let mut world = world("quotes", OnStop::Cancel, |event, ctx| {
         if matches!(event, StrategyEvent::Quote { .. }) {

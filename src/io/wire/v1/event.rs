@@ -76,7 +76,7 @@ frozen! {
 
     enum PauseReason for event::PauseReason { Stream(fault: StreamFault), SlowStep, Halt(reason: HaltReason), Untrusted }
 
-    enum StopReason for event::StopReason { Asked, Faults, Invalid }
+    enum StopReason for event::StopReason { Asked, Faults, Invalid, Stopping }
 
     struct Alert for event::Alert {
         code: AlertCode, account: Option<u16>, symbol: Option<u16>, order: Option<ClientOrderId>, text: String,

@@ -6,3 +6,5 @@ mod model;
 mod random;
 mod venue;
 mod world;
+
+pub(crate) use world::account_config;

@@ -1,0 +1,157 @@
+//! `network_manager`: the address that we share: its request weight, its connections, latency and clock offset.
+//!
+//! One part, the probe, asks the exchange for its time and measures round trip and offset. What the sessions need of the
+//! network they get from [`Network`].
+
+use crate::runtime::component::Component;
+use crate::runtime::host::Notes;
+use crate::runtime::lane::Lane;
+use crate::runtime::supervise::{Base, Cause, Exit, Line, Part, watch};
+use qcat_core::binance::decode::rest;
+use qcat_core::binance::limits::WeightLimit;
+use qcat_core::binance::proto::ClockOffset;
+use qcat_core::event::Scope;
+use qcat_core::time::Span;
+use qcat_io::net::NetError;
+use qcat_io::net::http::HttpClient;
+use qcat_io::net::tls::Connector;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Weight of the question for the time.
+const WEIGHT: u32 = 1;
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Questions in a row without an answer after which the probe counts as failed.
+const MISSES_MAX: u32 = 6;
+
+/// The way to the exchange, shared by all sessions of the address. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Opens connections.
+    pub connector: Connector,
+    /// Where REST requests go.
+    pub rest_url: String,
+    /// Connections for questions; orders have their own.
+    pub http: Rc<HttpClient>,
+    /// The request weight of the address.
+    pub weight: Rc<RefCell<WeightLimit>>,
+    /// Notes of sessions.
+    pub notes: Rc<Notes>,
+}
+
+impl Network {
+    /// A network of one address and one exchange.
+    pub fn new(connector: Connector, rest_url: &str) -> Result<Network, NetError> {
+        let http = Rc::new(HttpClient::new(connector.clone(), rest_url)?);
+        let (weight, notes) = (Rc::default(), Rc::default());
+        Ok(Network { connector, rest_url: rest_url.to_owned(), http, weight, notes })
+    }
+}
+
+/// The last answer of the exchange.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured {
+    round_trip: Span,
+    offset: Span,
+}
+
+/// The component.
+pub struct NetworkManager {
+    network: Network,
+    every: Duration,
+    probe: Option<JoinHandle<()>>,
+    last: Option<Measured>,
+}
+
+impl NetworkManager {
+    /// Asks the exchange for its time `every` so often.
+    pub fn new(network: Network, every: Duration) -> NetworkManager {
+        NetworkManager { network, every, probe: None, last: None }
+    }
+
+    fn run(&mut self, child: usize, base: &Base<Self>) {
+        let loop_ = probe(self.network.clone(), self.every, base.lane.clone(), base.line.clone());
+        self.probe = Some(watch(&base.line, child, loop_));
+    }
+}
+
+async fn probe(network: Network, every: Duration, lane: Lane, line: Line<NetworkManager>) -> Exit {
+    let mut misses = 0;
+    loop {
+        let sent = lane.now();
+        let taken = network.weight.borrow_mut().take(WEIGHT, false, sent);
+        if taken.is_ok() {
+            let answer = network.http.send("GET", "/fapi/v1/time", None, TIMEOUT, || {}).await;
+            let received = lane.now();
+            let time =
+                answer.map_err(|e| e.error.to_string()).and_then(|a| rest::time(&a.body).map_err(|e| e.to_string()));
+            match time {
+                Ok(server) => {
+                    misses = 0;
+                    let offset = ClockOffset::measured(sent, received, server).span();
+                    line.tell(Measured { round_trip: received.since(sent), offset });
+                }
+                Err(error) if misses >= MISSES_MAX => return Exit::Failed(error.into()),
+                Err(error) => {
+                    misses += 1;
+                    network.notes.note(Component::NetworkManager, "no_time", &error, received);
+                }
+            }
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+impl Part for NetworkManager {
+    const COMPONENT: Component = Component::NetworkManager;
+    type Word = Measured;
+
+    fn children(&self) -> Vec<String> {
+        vec!["probe".to_owned()]
+    }
+
+    fn start(&mut self, child: usize, base: &Base<Self>) {
+        self.run(child, base);
+    }
+
+    fn restart(&mut self, child: usize, _cause: &Cause, base: &Base<Self>) -> Result<(), String> {
+        self.run(child, base);
+        Ok(())
+    }
+
+    fn give_up(&mut self, _child: usize, _cause: &Cause, _base: &Base<Self>) {
+        self.last = None;
+    }
+
+    fn scope(&self, _child: usize) -> Scope {
+        Scope::All
+    }
+
+    fn word(&mut self, measured: Measured, _base: &Base<Self>) {
+        self.last = Some(measured);
+    }
+
+    fn begin_stop(&mut self, _base: &Base<Self>) {}
+
+    fn left(&self, _base: &Base<Self>) -> Option<String> {
+        None
+    }
+
+    fn end(&mut self, _base: &Base<Self>) {
+        self.probe.take().inspect(JoinHandle::abort);
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let weight = self.network.weight.borrow();
+        let mut facts = vec![("weight_left", weight.left().to_string())];
+        if let Some(Measured { round_trip, offset }) = self.last {
+            facts.push(("round_trip_ms", round_trip.millis().to_string()));
+            facts.push(("clock_offset_ms", offset.millis().to_string()));
+        }
+        let notes = self.network.notes.counts();
+        facts.extend(notes.into_iter().map(|(component, code, count)| (code, format!("{count} ({component})"))));
+        facts
+    }
+}

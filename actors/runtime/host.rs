@@ -1,0 +1,110 @@
+//! What the socket shells know of the lane, and what people read of the shells.
+
+use super::component::Component;
+use super::lane::Lane;
+use qcat_core::engine::inbox::Offered;
+use qcat_core::event::Input;
+use qcat_core::id::SymbolIx;
+use qcat_core::instrument::Universe;
+use qcat_core::market::MarketEvent;
+use qcat_core::time::{Span, Ts};
+use qcat_io::shell::Host;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// How long a kind of note is silent after it was logged.
+const SILENCE: Span = Span::from_secs(60);
+
+/// Notes of sessions: each kind is logged once a minute and counted always.
+#[derive(Debug, Default)]
+pub struct Notes {
+    kinds: RefCell<BTreeMap<(Component, &'static str), Kind>>,
+}
+
+#[derive(Debug, Default)]
+struct Kind {
+    total: u64,
+    silent: u64,
+    logged: Option<Ts>,
+}
+
+impl Notes {
+    /// Takes a note.
+    pub fn note(&self, component: Component, code: &'static str, text: &str, now: Ts) {
+        let mut kinds = self.kinds.borrow_mut();
+        let kind = kinds.entry((component, code)).or_default();
+        kind.total += 1;
+        if kind.logged.is_some_and(|at| now.since(at) < SILENCE) {
+            kind.silent += 1;
+            return;
+        }
+        tracing::warn!(%component, code, silent = kind.silent, "{text}");
+        (kind.silent, kind.logged) = (0, Some(now));
+    }
+
+    /// How many there were of each kind.
+    pub fn counts(&self) -> Vec<(Component, &'static str, u64)> {
+        self.kinds.borrow().iter().map(|((component, code), kind)| (*component, *code, kind.total)).collect()
+    }
+}
+
+/// The lane's side of a shell.
+pub(crate) struct LaneHost {
+    pub lane: Lane,
+    pub notes: Rc<Notes>,
+    pub component: Component,
+    /// The session panicked.
+    pub on_failed: Box<dyn Fn(&str)>,
+    /// The lane had no room for book data of a symbol.
+    pub on_full: Box<dyn Fn(SymbolIx)>,
+}
+
+impl Host for LaneHost {
+    fn now(&self) -> Ts {
+        self.lane.now()
+    }
+
+    fn universe(&self) -> Rc<Universe> {
+        self.lane.universe()
+    }
+
+    fn offer(&self, input: Input) {
+        let book = match &input {
+            Input::Market(market) => match market.event {
+                MarketEvent::BookDelta(_) | MarketEvent::BookReset(_) => Some(market.symbol),
+                _ => None,
+            },
+            _ => None,
+        };
+        if self.lane.offer(input) == Offered::Full
+            && let Some(symbol) = book
+        {
+            (self.on_full)(symbol);
+        }
+    }
+
+    fn note(&self, code: &'static str, text: &str) {
+        self.notes.note(self.component, code, text, self.lane.now());
+    }
+
+    fn failed(&self, reason: &str) {
+        (self.on_failed)(reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_of_note_is_logged_once_a_minute_and_always_counted() {
+        let notes = Notes::default();
+        let logged = |at: i64| {
+            notes.note(Component::OrderManagers, "frame_malformed", "…", Ts::from_millis(at));
+            notes.kinds.borrow()[&(Component::OrderManagers, "frame_malformed")].silent == 0
+        };
+        assert_eq!([logged(0), logged(1), logged(59_999), logged(60_000)], [true, false, false, true]);
+        assert_eq!(notes.counts(), [(Component::OrderManagers, "frame_malformed", 4)]);
+    }
+}

@@ -1,0 +1,216 @@
+//! The ordered stop: which component when, and until when.
+
+use super::component::Component;
+use serde::Serialize;
+use std::time::Duration;
+
+/// What is wrong with a stop order.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A component is not in it.
+    #[error("shutdown_order does not name {0}")]
+    Missing(Component),
+    /// A component is in it more than once.
+    #[error("shutdown_order names {0} more than once")]
+    Twice(Component),
+    /// Two components are in the wrong order.
+    #[error("shutdown_order stops {1} before {0}, which needs it to stop in order")]
+    Inverted(Component, Component),
+    /// A time of zero.
+    #[error("{0} must be longer than zero")]
+    NoTime(&'static str),
+    /// The force comes before the plan may be over.
+    #[error("force_shutdown_after ({force:?}) must not be shorter than shutdown_timeout ({timeout:?})")]
+    ForceTooEarly {
+        /// `force_shutdown_after`.
+        force: Duration,
+        /// `shutdown_timeout`.
+        timeout: Duration,
+    },
+}
+
+/// In which order components stop, and how long that may take. The components' times need not add up: each has its own, and
+/// all of them together no more than `shutdown_timeout`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopPlan {
+    order: Vec<Component>,
+    component_timeout: Duration,
+    shutdown_timeout: Duration,
+    force_shutdown_after: Duration,
+}
+
+impl StopPlan {
+    /// Checks an order and its times; tells everything that is wrong with them.
+    pub fn new(
+        order: Vec<Component>,
+        component_timeout: Duration,
+        shutdown_timeout: Duration,
+        force_shutdown_after: Duration,
+    ) -> Result<StopPlan, Vec<PlanError>> {
+        let mut errors = Vec::new();
+        for component in Component::ALL {
+            match order.iter().filter(|c| **c == component).count() {
+                0 => errors.push(PlanError::Missing(component)),
+                1 => {}
+                _ => errors.push(PlanError::Twice(component)),
+            }
+        }
+        let place = |component| order.iter().position(|c| *c == component);
+        for (early, late) in Component::BEFORE {
+            if let (Some(early_at), Some(late_at)) = (place(early), place(late))
+                && early_at > late_at
+            {
+                errors.push(PlanError::Inverted(early, late));
+            }
+        }
+        let times = [("component_timeout", component_timeout), ("shutdown_timeout", shutdown_timeout)];
+        errors.extend(times.into_iter().filter(|(_, t)| t.is_zero()).map(|(name, _)| PlanError::NoTime(name)));
+        if force_shutdown_after < shutdown_timeout {
+            errors.push(PlanError::ForceTooEarly { force: force_shutdown_after, timeout: shutdown_timeout });
+        }
+        match errors.is_empty() {
+            true => Ok(StopPlan { order, component_timeout, shutdown_timeout, force_shutdown_after }),
+            false => Err(errors),
+        }
+    }
+
+    /// Components in the order in which they stop.
+    pub fn order(&self) -> &[Component] {
+        &self.order
+    }
+
+    /// How long the next component may take when the stop has taken `elapsed` so far.
+    pub fn allowance(&self, elapsed: Duration) -> Duration {
+        self.component_timeout.min(self.shutdown_timeout.saturating_sub(elapsed))
+    }
+
+    /// When the process is ended, however far the stop has come.
+    pub fn force_shutdown_after(&self) -> Duration {
+        self.force_shutdown_after
+    }
+}
+
+impl Default for StopPlan {
+    fn default() -> StopPlan {
+        StopPlan {
+            order: Component::ALL.to_vec(),
+            component_timeout: Duration::from_secs(10),
+            shutdown_timeout: Duration::from_secs(30),
+            force_shutdown_after: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How far the stop of a component is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopState {
+    /// Its turn has not come.
+    Pending,
+    /// It stops.
+    Running,
+    /// It stopped in time.
+    Stopped,
+    /// It did not, and was aborted.
+    Failed,
+    /// No time was left for it: it was aborted at once.
+    Skipped,
+}
+
+/// The stop of one component.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StopStatus {
+    /// The component.
+    pub component: Component,
+    /// How far it is.
+    pub state: StopState,
+    /// How long it was allowed to take, in milliseconds.
+    pub allowed_ms: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// What it still had to do when it was aborted.
+    pub left: Option<String>,
+}
+
+/// A stop as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StopReport {
+    /// Each component, in order.
+    pub components: Vec<StopStatus>,
+    /// What went wrong with the last snapshot and the end of the journal.
+    pub journal: Option<String>,
+    /// Cut off by `force_shutdown_after`.
+    pub forced: bool,
+    /// Nothing more comes.
+    pub over: bool,
+}
+
+impl StopReport {
+    /// A stop that has not begun.
+    pub fn pending(plan: &StopPlan) -> StopReport {
+        let status = |component: &Component| StopStatus {
+            component: *component,
+            state: StopState::Pending,
+            allowed_ms: 0,
+            took_ms: 0,
+            left: None,
+        };
+        StopReport { components: plan.order.iter().map(status).collect(), journal: None, forced: false, over: false }
+    }
+
+    /// Whether everything stopped in order.
+    pub fn is_clean(&self) -> bool {
+        !self.forced && self.journal.is_none() && self.components.iter().all(|c| c.state == StopState::Stopped)
+    }
+
+    /// Components that were aborted.
+    pub fn overrun(&self) -> impl Iterator<Item = &StopStatus> {
+        self.components.iter().filter(|c| matches!(c.state, StopState::Failed | StopState::Skipped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn plan(order: &[Component]) -> Result<StopPlan, Vec<PlanError>> {
+        StopPlan::new(order.to_vec(), SECOND, 3 * SECOND, 6 * SECOND)
+    }
+
+    #[test]
+    fn an_order_names_each_component_once_and_turns_no_dependency_around() {
+        assert!(plan(&Component::ALL).is_ok());
+        let mut swapped = Component::ALL;
+        swapped.swap(0, 2);
+        assert_eq!(
+            plan(&swapped),
+            Err(vec![
+                PlanError::Inverted(Component::StrategyRunners, Component::MarketDataStreams),
+                PlanError::Inverted(Component::StrategyRunners, Component::OrderManagers)
+            ])
+        );
+        // Order that is not depended on is free.
+        let mut free = Component::ALL;
+        free.swap(1, 2);
+        free.swap(4, 5);
+        assert!(plan(&free).is_ok());
+        let mut twice = Component::ALL.to_vec();
+        twice[5] = Component::RiskEngine;
+        assert_eq!(
+            plan(&twice),
+            Err(vec![PlanError::Twice(Component::RiskEngine), PlanError::Missing(Component::NetworkManager)])
+        );
+    }
+
+    #[test]
+    fn a_component_gets_its_time_and_never_more_than_is_left() {
+        let plan = plan(&Component::ALL).expect("valid");
+        assert_eq!(plan.allowance(Duration::ZERO), SECOND);
+        assert_eq!(plan.allowance(Duration::from_millis(2_400)), Duration::from_millis(600));
+        assert_eq!(plan.allowance(9 * SECOND), Duration::ZERO);
+        let wrong = StopPlan::new(Component::ALL.to_vec(), Duration::ZERO, 3 * SECOND, SECOND);
+        assert_eq!(wrong.map_err(|e| e.len()), Err(2));
+    }
+}

@@ -1,0 +1,139 @@
+//! A first look through the journal: where lives begin, which snapshots recovery began with, what was quarantined.
+
+use super::ReplayError;
+use qcat_core::engine::fold::Quarantine;
+use qcat_core::event::{Input, Station};
+use qcat_core::id::Seq;
+use qcat_io::disk::Disk;
+use qcat_io::journal::segment::FLAG_HEAD;
+use qcat_io::journal::{Entry, RawRecord, Reader, RecordKind, decode};
+use qcat_io::wire;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+/// What must be known before the first record is replayed.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The last record.
+    pub last: u64,
+    /// First record of each life, and the record of its `Input::Start`.
+    lives: BTreeMap<u64, u64>,
+    /// Quarantine marks by the record that holds them.
+    marks: Vec<(u64, Quarantine)>,
+    /// Inputs that must not be stepped: a node hung on them, or panicked at them on recovery.
+    skipped: BTreeSet<Seq>,
+    /// The last record of each snapshot that was stored.
+    pub snapshots: BTreeSet<u64>,
+    /// By the record that notes it, the snapshot that recovery begins with from then on.
+    pub noted: BTreeMap<u64, u64>,
+}
+
+/// Where the look is.
+#[derive(Default)]
+struct Look {
+    /// The first record of a run of definitions and configurations at the end of what was seen: they may be a start's.
+    run: Option<u64>,
+    last_seq: Seq,
+    /// Inputs that were marked since the last input.
+    marked: Vec<(Seq, Station)>,
+}
+
+impl Plan {
+    pub fn new(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Plan, ReplayError> {
+        let mut reader = Reader::open(disk.clone(), dir)?;
+        reader.replayable()?;
+        let (mut plan, mut look) = (Plan::default(), Look::default());
+        while let Some(record) = reader.next_raw()? {
+            let number = record.header.number;
+            if plan.last == 0 && number > 1 {
+                return Err(ReplayError::NoBeginning { first: number });
+            }
+            plan.last = number;
+            plan.look(&mut look, record).map_err(|error| ReplayError::Wire { record: number, error })?;
+        }
+        if plan.last == 0 {
+            return Err(ReplayError::Empty(dir.to_owned()));
+        }
+        plan.skipped.extend(look.marked.iter().map(|(seq, _)| *seq));
+        // A snapshot on disk that the journal does not note: the daemon ended before it could.
+        let number = |name: &String| name.strip_prefix("snapshot-")?.strip_suffix(".snap")?.parse().ok();
+        for record in disk.list(dir)?.iter().filter_map(number).filter(|record| *record <= plan.last) {
+            if plan.snapshots.insert(record) {
+                plan.noted.insert(record, record);
+            }
+        }
+        Ok(plan)
+    }
+
+    fn look(&mut self, look: &mut Look, record: RawRecord<'_>) -> Result<(), wire::WireError> {
+        let (header, number) = (record.header, record.header.number);
+        match header.kind {
+            RecordKind::Input => {
+                // Only what the plan is made of is decoded.
+                let input = if header.flags & FLAG_HEAD != 0 || !look.marked.is_empty() {
+                    Some(wire::read_input(header.version, record.payload)?)
+                } else {
+                    None
+                };
+                self.look_at_input(look, number, input.as_ref());
+                look.last_seq = Seq(header.seq);
+            }
+            RecordKind::Quarantine => {
+                if let Entry::Quarantine(mark) = decode(&header, record.payload)? {
+                    let mark = Quarantine { station: mark.station, seq: mark.seq };
+                    self.marks.push((number, mark));
+                    look.marked.push((mark.seq, mark.station));
+                }
+            }
+            RecordKind::Snapshot => {
+                let stored: u64 = wire::read_snapshot_note(record.payload)?;
+                self.snapshots.insert(stored);
+                self.noted.insert(number, stored);
+            }
+            RecordKind::Close => look.run = None,
+            RecordKind::Decisions | RecordKind::Epoch | RecordKind::Definitions | RecordKind::Configuration => {}
+        }
+        Ok(())
+    }
+
+    fn look_at_input(&mut self, look: &mut Look, number: u64, input: Option<&Input>) {
+        // A fault in life is followed by the rebuild; what is marked otherwise was marked by a start, and never stepped again.
+        let rebuilt = match input {
+            Some(Input::Rebuild(station)) => Some(*station),
+            _ => None,
+        };
+        let last = look.last_seq;
+        let in_life = |(seq, station): &(Seq, Station)| *seq == last && Some(*station) == rebuilt;
+        self.skipped.extend(look.marked.drain(..).filter(|mark| !in_life(mark)).map(|(seq, _)| seq));
+        match input {
+            Some(Input::Start { .. }) => {
+                self.lives.insert(look.run.take().unwrap_or(number), number);
+            }
+            Some(Input::Definition(_) | Input::Configuration(_)) => {
+                look.run.get_or_insert(number);
+            }
+            _ => look.run = None,
+        }
+    }
+
+    /// Whether a life begins with this record.
+    pub fn begins(&self, record: u64) -> bool {
+        self.lives.contains_key(&record)
+    }
+
+    /// What the recovery at the beginning of a life knew to be quarantined.
+    pub fn marks_of_life(&self, begin: u64) -> Vec<Quarantine> {
+        self.marks_before(self.lives.get(&begin).copied().unwrap_or(begin))
+    }
+
+    /// What was quarantined before a record.
+    pub fn marks_before(&self, record: u64) -> Vec<Quarantine> {
+        self.marks.iter().filter(|(number, _)| *number < record).map(|(_, mark)| *mark).collect()
+    }
+
+    /// Whether an input must not be stepped.
+    pub fn skips(&self, seq: Seq) -> bool {
+        self.skipped.contains(&seq)
+    }
+}
