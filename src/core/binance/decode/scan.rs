@@ -36,6 +36,30 @@ pub fn scan(bytes: &[u8], universe: &Universe, receive_time: Ts) -> Option<Marke
     (cursor.at == bytes.len()).then_some(input)
 }
 
+/// The kind of event and where its object begins, when the frame begins as the exchange writes it: `e` first, `data` second.
+/// Nothing else is looked at.
+pub(super) fn peek(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    cursor.expect(b'{')?;
+    let mut start = 0;
+    let mut key = cursor.key()?;
+    if key == b"stream" {
+        cursor.string()?;
+        cursor.expect(b',')?;
+        if cursor.key()? != b"data" {
+            return None;
+        }
+        cursor.skip_space();
+        start = cursor.at;
+        cursor.expect(b'{')?;
+        key = cursor.key()?;
+    }
+    if key != b"e" {
+        return None;
+    }
+    Some((cursor.string()?, start))
+}
+
 /// Which event it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {

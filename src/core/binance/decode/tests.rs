@@ -59,9 +59,12 @@ fn read_as_everything(bytes: &[u8]) {
     let _ = rest::klines(bytes, instrument, crate::time::Span::from_secs(60), Ts::ZERO);
 }
 
-/// The scanner says nothing or what serde says.
+/// The scanner says nothing or what serde says, and all short cuts together say what the long way says.
 fn assert_agreement(bytes: &[u8]) -> bool {
     let universe = universe();
+    let (all, judge) =
+        (decode_frame(bytes, &universe, ACCOUNT, Ts::ZERO), decode_slow(bytes, &universe, ACCOUNT, Ts::ZERO));
+    assert_eq!(all, judge, "{}", String::from_utf8_lossy(bytes));
     let fast = scan::scan(bytes, &universe, Ts::ZERO);
     let taken = fast.is_some();
     if let Some(input) = fast {

@@ -33,6 +33,11 @@ pub(super) fn decode(
     }
 }
 
+/// Whether a kind is one of the user stream's.
+pub(super) fn is_known(kind: &str) -> bool {
+    KINDS.contains(&kind)
+}
+
 const KINDS: [&str; 6] =
     ["ORDER_TRADE_UPDATE", "ALGO_UPDATE", "ACCOUNT_UPDATE", "MARGIN_CALL", "listenKeyExpired", "ACCOUNT_CONFIG_UPDATE"];
 
