@@ -19,6 +19,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+/// Nodes that may panic one after the other in one rebuild before it is given up.
+const FOLDS_MAX: usize = 16;
+
 /// Something that a venue sends, and when it arrives at the engine.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
@@ -222,6 +225,21 @@ impl<V: Counterparty> Driver<V> {
         self.deliveries.push(Reverse((at, parcel)));
     }
 
+    /// What a crash of the process does: all that is on its way to the engine is lost, while the venue goes on. `engine` and `log`
+    /// are what recovery made of the journal; they go on in a new epoch at `at`.
+    pub fn restart(&mut self, engine: Engine, log: Vec<Record>, at: Ts) -> Result<(), DriverError> {
+        self.engine = engine;
+        self.log = log;
+        self.deliveries.clear();
+        self.parcels.clear();
+        self.feed.clear();
+        self.held.clear();
+        self.budgets.clear();
+        self.venue_time = self.venue_time.max(at);
+        let epoch = crate::id::next_epoch(Some(self.engine.epoch()), at);
+        self.admit(at, Input::Start { epoch }, &mut |_| {})
+    }
+
     /// Runs through a source of market events by their exchange time. `seen` looks at the engine after each input.
     pub fn run(
         &mut self,
@@ -371,13 +389,21 @@ impl<V: Counterparty> Driver<V> {
             return Err(DriverError::Fault { station: fault.station, seq: fault.seq });
         }
         self.quarantine.push(Quarantine { station: fault.station, seq: fault.seq });
-        let mut rebuilt = Engine::new(self.registry.clone());
-        for record in self.log.iter().cloned() {
-            rebuilt.fold(record, &self.quarantine, false)?;
-        }
+        let mut rebuilt = self.fold_log()?;
         rebuilt.adopt_runners(&mut self.engine);
         self.engine = rebuilt;
         self.deliver(at, Input::Rebuild(fault.station));
         Ok(())
+    }
+
+    /// Folds the log into a fresh engine, as often as it takes to quarantine every node that panics in it.
+    fn fold_log(&mut self) -> Result<Engine, FoldError> {
+        for _ in 0..FOLDS_MAX {
+            match Engine::folded(&self.registry, &self.log, &self.quarantine) {
+                Err(FoldError::Fault { station, seq }) => self.quarantine.push(Quarantine { station, seq }),
+                other => return other,
+            }
+        }
+        Engine::folded(&self.registry, &self.log, &self.quarantine)
     }
 }

@@ -4,11 +4,13 @@
 //! warm up, unless their snapshot is still good.
 //! What a fold leaves in flight is made *unknown* by the `Input::Start` that follows it.
 
-use super::Engine;
+use super::{Engine, Nodes};
 use crate::event::{Admitted, Decision, Event, Input, Station};
 use crate::id::Seq;
 use crate::node::Context;
+use crate::strategy::registry::Registry;
 use crate::time::Ts;
+use std::sync::Arc;
 
 /// A (node, input) pair that is never stepped again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +42,13 @@ pub enum FoldError {
 }
 
 impl Engine {
+    /// A fresh engine with a whole log folded into it.
+    pub fn folded(registry: &Arc<Registry>, log: &[Record], quarantine: &[Quarantine]) -> Result<Engine, FoldError> {
+        let mut engine = Engine::new(registry.clone());
+        log.iter().try_for_each(|record| engine.fold(record.clone(), quarantine, false))?;
+        Ok(engine)
+    }
+
     /// Folds one record. `quarantine` lists what is skipped; market inputs may be missing from the journal, so numbers may
     /// have gaps where `gaps_allowed`.
     pub fn fold(&mut self, record: Record, quarantine: &[Quarantine], gaps_allowed: bool) -> Result<(), FoldError> {
@@ -89,7 +98,7 @@ impl Engine {
                     // A strategy is told nothing; its runner keeps its books.
                     Station::Runner(strategy) => {
                         if let Some(runner) = self.nodes.runner_mut(*strategy) {
-                            runner.keep_books(&event);
+                            runner.miss(&event);
                         }
                     }
                     _ if skipped.contains(station) => {}
@@ -109,9 +118,20 @@ impl Engine {
         if let Decision::Command(command) = decision {
             self.commands.set(self.commands.get().max(command.id.0));
         }
-        let Engine { nodes, markets, universe, config, commands, .. } = self;
+        let Engine { nodes, markets, universe, config, commands, outbox, timers, .. } = self;
         let context = Context { now: self.now, seq: self.seq, epoch: self.epoch, markets, universe, config, commands };
-        nodes.desks.iter_mut().for_each(|node| node.fold(decision, &context));
+        for desk in &mut nodes.desks {
+            desk.fold(decision, &context);
+            // Live, its step ends so; a rebuilt desk wakes at the same times.
+            desk.rearm(outbox);
+        }
+        for event in outbox.drain() {
+            match event {
+                Event::Arm { timer, at } => timers.arm(timer, at),
+                Event::Disarm(timer) => timers.disarm(timer),
+                _ => {}
+            }
+        }
         nodes.gates.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.ledgers.iter_mut().for_each(|node| node.fold(decision, &context));
         nodes.reconcilers.iter_mut().for_each(|node| node.fold(decision, &context));
@@ -125,9 +145,17 @@ impl Engine {
         self.now = self.now.max(at);
     }
 
-    /// Takes the runners of the engine whose deciding nodes broke: strategies live on beside the rebuilt nodes.
+    /// Takes the runners of the engine whose deciding nodes broke: strategies live on beside the rebuilt nodes, with the open
+    /// orders and positions that the rebuilt nodes have, because the broken cascade may not have reached them.
     pub fn adopt_runners(&mut self, broken: &mut Engine) {
         self.nodes.runners = std::mem::take(&mut broken.nodes.runners);
+        let Nodes { runners, desks, ledgers, .. } = &mut self.nodes;
+        for runner in runners.iter_mut() {
+            let account = runner.setup().account.ix();
+            if let (Some(desk), Some(ledger)) = (desks.get(account), ledgers.get(account)) {
+                runner.take_books(desk.orders(), ledger.virtual_positions(runner.index()));
+            }
+        }
         self.observer = broken.observer.take();
         // Runner timers were armed by steps that the fold does not repeat.
         for (at, timer) in broken.timers.armed().filter(|(_, timer)| matches!(timer.station, Station::Runner(_))) {

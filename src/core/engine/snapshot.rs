@@ -45,7 +45,9 @@ impl Engine {
         Snapshot { seq: self.seq, at: self.now, parts }
     }
 
-    /// Takes the state of a snapshot into a fresh engine. Runners take theirs only where `strategies` is set.
+    /// Takes the state of a snapshot into a fresh engine. Without `strategies` the runners take their books (positions, open
+    /// orders, counters, halts), and the strategies start fresh. With it the strategies go on from the snapshot, unless records
+    /// are folded behind it: then what they missed makes them start fresh too.
     pub fn restore(&mut self, snapshot: &Snapshot, strategies: bool) -> Result<(), SnapshotError> {
         let part = |name: &str| {
             let found = snapshot.parts.iter().find(|(n, _)| n == name);
@@ -69,9 +71,13 @@ impl Engine {
             self.nodes.reconcilers[at].restore(part(&format!("reconciler:{at}"))?)?;
         }
         self.nodes.risk.restore(part("risk")?)?;
-        if strategies {
-            for at in 0..self.nodes.runners.len() {
-                self.nodes.runners[at].restore(part(&format!("runner:{}", at + 1))?)?;
+        for at in 0..self.nodes.runners.len() {
+            let name = format!("runner:{}", at + 1);
+            let runner = &mut self.nodes.runners[at];
+            if strategies {
+                runner.restore(part(&name)?)?;
+            } else {
+                runner.restore_books(part(&name)?)?;
             }
         }
         Ok(())

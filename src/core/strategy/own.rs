@@ -108,6 +108,27 @@ impl Own {
         }
     }
 
+    /// Takes over what desk and ledger have. A cancel or change that was asked for stays asked for.
+    pub(super) fn take_books(
+        &mut self,
+        orders: impl Iterator<Item = OrderUpdate>,
+        positions: impl Iterator<Item = VirtualPosition>,
+    ) {
+        let mut known: Vec<OpenOrder> = Vec::new();
+        for update in orders.filter(|update| !matches!(update.state, OrderState::Done(_))) {
+            let before = self.orders.iter().find(|o| o.update.key == update.key && o.update.symbol == update.symbol);
+            known.push(OpenOrder { update, asked: before.and_then(|o| o.asked), confirmed: true });
+        }
+        let told = |o: &OpenOrder| known.iter().any(|k| k.update.key == o.update.key);
+        let waiting: Vec<OpenOrder> = self.orders.iter().filter(|o| !o.confirmed && !told(o)).copied().collect();
+        known.extend(waiting);
+        self.orders = known;
+        for position in &mut self.positions {
+            position.quantity = NetQuantity::ZERO;
+        }
+        positions.for_each(|position| self.book_position(&position));
+    }
+
     pub(super) fn book_refusal(&mut self, refused: &Refused) {
         match refused.intent {
             Intent::Place(order) => self.forget(OrderKey::Ours(order.id)),

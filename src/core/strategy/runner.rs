@@ -11,12 +11,12 @@ use crate::candle::CandleEvent;
 use crate::config::StrategyConfig;
 use crate::event::{
     Alert, AlertCode, Decision, Event, HaltReason, Input, OperatorCommand, PauseReason, RunnerState, Scope, Station,
-    StopReason, StreamFault,
+    StopReason, StreamFault, VirtualPosition,
 };
 use crate::id::{StrategyIx, SymbolIx};
 use crate::market::Quote;
 use crate::node::{Context, Node, Outbox, SnapshotError, decode_state, encode_state, hash_bytes};
-use crate::order::Intent;
+use crate::order::{Intent, OrderUpdate};
 use crate::strategy::context::{Actions, Actor};
 use crate::strategy::own::Own;
 use crate::strategy::series::Series;
@@ -55,6 +55,8 @@ pub struct Runner {
     closed: Vec<CandleEvent>,
     /// What the strategy may do, as follows from the state.
     permit: Permit,
+    /// The instance was not told everything: it is built anew at the next start.
+    missed: bool,
     state: State,
 }
 
@@ -122,6 +124,7 @@ impl Runner {
             actions: Actions::default(),
             closed: Vec::new(),
             permit: Permit::Watch,
+            missed: false,
             state,
         };
         runner.build();
@@ -151,6 +154,11 @@ impl Runner {
         }
         let warm = self.state.series.iter().all(Series::is_warm) && self.state.slots.iter().all(|s| !s.awaiting);
         if warm && self.state.begun { RunnerState::Running } else { RunnerState::WarmingUp }
+    }
+
+    /// The strategy's index.
+    pub fn index(&self) -> StrategyIx {
+        self.ix
     }
 
     /// The strategy's name, kind and account.
@@ -211,6 +219,34 @@ impl Runner {
             Event::Input(Input::Configuration(config)) => self.book_setup(config),
             _ => {}
         }
+    }
+
+    /// Keeps the books of an event that the strategy is not told because the engine folds.
+    pub fn miss(&mut self, event: &Event) {
+        self.keep_books(event);
+        self.missed = true;
+    }
+
+    /// Open orders and positions as desk and ledger have them, after these were rebuilt beside a living strategy. Orders of which
+    /// the desk has not told yet stay until the account is reconciled.
+    pub fn take_books(
+        &mut self,
+        orders: impl Iterator<Item = OrderUpdate>,
+        positions: impl Iterator<Item = VirtualPosition>,
+    ) {
+        let ix = self.ix;
+        self.state.own.take_books(orders.filter(|order| order.strategy == ix), positions);
+    }
+
+    /// Takes position, open orders, counters and halts of a snapshot; the strategy starts fresh.
+    pub fn restore_books(&mut self, snapshot: &[u8]) -> Result<(), SnapshotError> {
+        let (state, _): (State, Option<Vec<u8>>) = decode_state("runner", snapshot)?;
+        self.state = state;
+        self.state.own.drop_held();
+        self.build();
+        self.missed = true;
+        self.find_permit();
+        Ok(())
     }
 
     fn input(&mut self, input: &Input, context: &Context<'_>, out: &mut Outbox) {
@@ -301,14 +337,20 @@ impl Runner {
         strategy.on(event, &mut ctx);
     }
 
-    /// Tells outside when the state is another one, and sets what the strategy may do.
-    fn announce(&mut self, out: &mut Outbox) {
+    /// Sets what the strategy may do, as follows from the state.
+    fn find_permit(&mut self) -> RunnerState {
         let state = self.state();
         self.permit = match state {
             RunnerState::Running => Permit::Trade,
             RunnerState::WarmingUp | RunnerState::Paused(_) => Permit::Reduce,
             RunnerState::Faulted | RunnerState::Stopped(_) => Permit::Watch,
         };
+        state
+    }
+
+    /// Tells outside when the state is another one, and sets what the strategy may do.
+    fn announce(&mut self, out: &mut Outbox) {
+        let state = self.find_permit();
         if self.state.announced != Some(state) {
             self.state.announced = Some(state);
             out.push(Event::Runner { strategy: self.ix, state });
@@ -366,10 +408,7 @@ impl Node for Runner {
             strategy.restore(&bytes)?;
             self.state.begun = begun;
         }
-        let mut nowhere = Outbox::new(1);
-        let announced = self.state.announced;
-        self.announce(&mut nowhere);
-        self.state.announced = announced;
+        self.find_permit();
         Ok(())
     }
 

@@ -343,7 +343,7 @@ impl Desk {
     }
 
     /// Keeps one timer of the engine at the earliest task.
-    fn rearm(&mut self, out: &mut Outbox) {
+    pub(crate) fn rearm(&mut self, out: &mut Outbox) {
         let earliest = self.state.tasks.first().map(|(at, _)| *at);
         if earliest == self.state.armed {
             return;

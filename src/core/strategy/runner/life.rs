@@ -71,7 +71,7 @@ impl Runner {
             self.state.life.stopped = None;
             self.end_flatten(out);
         }
-        if self.state.life.faulted || stopped_with_the_daemon {
+        if self.state.life.faulted || self.missed || stopped_with_the_daemon {
             self.renew(context, out);
         }
         self.announce(out);
@@ -131,6 +131,7 @@ impl Runner {
     /// Builds the strategy and lays out symbols and candle series for it; what is known of them is kept.
     pub(super) fn build(&mut self) {
         self.state.begun = false;
+        self.missed = false;
         self.strategy = None;
         self.invalid = None;
         match self.registry.build(&self.setup.kind, &self.setup.params) {
