@@ -5,7 +5,7 @@ CARGO ?= cargo
 DENY_VERSION := 0.20.2
 TOOLS := $(CURDIR)/target/tools
 
-.PHONY: demo test check fmt clippy layers deny bench
+.PHONY: demo test check fmt clippy layers deny bench soak
 
 demo:
 	$(CARGO) run --release -- demo
@@ -33,3 +33,7 @@ deny:
 
 bench:
 	$(CARGO) bench
+
+soak:
+	$(CARGO) build --bins
+	QCAT_KILLS=1000 $(CARGO) nextest run --test kill

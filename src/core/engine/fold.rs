@@ -75,6 +75,7 @@ impl Engine {
         let skipped: Vec<Station> = quarantine.iter().filter(|q| q.seq == admitted.seq).map(|q| q.station).collect();
         self.decisions.clear();
         self.faults.clear();
+        self.happened.clear();
         self.folding = true;
         self.begin(admitted);
         self.fold_cascade(&skipped);
@@ -108,7 +109,8 @@ impl Engine {
                 }
             }
             self.stations = stations;
-            if let Event::Arm { .. } | Event::Disarm(_) = event {
+            // Timers, and what was told of fills; decisions do not survive a fold.
+            if let Event::Arm { .. } | Event::Disarm(_) | Event::Fill(_) = event {
                 self.keep(event);
             }
         }

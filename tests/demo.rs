@@ -1,0 +1,24 @@
+//! The demonstration, as a newcomer runs it: both strategies trade, and after a pause and a drain the books agree to the last digit.
+
+use std::process::Command;
+
+fn demo(more: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_qcat"))
+        .args(["demo", "--seconds", "40", "--must-trade"])
+        .args(more)
+        .output()
+        .expect("the binary runs");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "exit {:?}\n{out}\n{err}", output.status.code());
+    assert!(out.contains("agree to the last digit"), "{out}\n{err}");
+}
+
+#[test]
+fn both_strategies_trade_and_the_books_agree() {
+    demo(&[]);
+}
+
+#[test]
+fn the_same_over_tls() {
+    demo(&["--tls", "--seed", "9"]);
+}
