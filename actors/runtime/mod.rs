@@ -5,6 +5,7 @@
 //! * [`stop`]: the ordered stop. * [`system`]: starts and stops them all. * [`host`]: the lane's side of a socket shell.
 
 pub mod component;
+pub(crate) mod history;
 pub mod host;
 pub mod lane;
 pub mod latch;

@@ -3,7 +3,7 @@
 //! actix itself never restarts a panicked actor, and on a restart it keeps the same struct; so parts are built by their
 //! [`Part`] anew, behind the same address, and what ends is told by a message ([`Line::ended`]) to the actor, which alone decides
 //! on pause and budget. A graceful stop is a message too: it is answered when nothing is left to finish.
-//! Tests: in `system`, and here for budgets.
+//! Tests: `tests` here for a part of its own, and those of `system`.
 
 use super::component::{ChildView, Component, ComponentState, ComponentView, Exhausted};
 use super::lane::{Lane, LaneState};
@@ -157,7 +157,7 @@ pub fn watch<P: Part>(
     let line = line.clone();
     let task = tokio::task::spawn_local(task);
     let inner = task.abort_handle();
-    let watcher = tokio::task::spawn_local(async move {
+    tokio::task::spawn_local(async move {
         let _abort = AbortOnDrop(inner);
         let exit = match task.await {
             Ok(exit) => exit,
@@ -165,8 +165,7 @@ pub fn watch<P: Part>(
             Err(_) => return,
         };
         line.ended(child, Cause::Loop(exit));
-    });
-    watcher
+    })
 }
 
 struct AbortOnDrop(tokio::task::AbortHandle);
@@ -241,7 +240,9 @@ impl<P: Part> Supervised<P> {
         self.last_fault = Some(text.clone());
         let is_loop = matches!(cause, Cause::Loop(_));
         let stopping = self.is_stopping();
-        let Some(child) = self.children.get_mut(at) else { return };
+        let Some(child) = self.children.get_mut(at) else {
+            return self.base.lane.lose(format!("{} has no part {at}, but it is at fault: {text}", P::COMPONENT));
+        };
         child.last_fault = Some(text);
         if is_loop && (stopping || child.restarting) {
             return;
@@ -290,8 +291,11 @@ impl<P: Part> Supervised<P> {
             Exhausted::HaltTrading | Exhausted::HaltNewRisk if lane.state() == LaneState::Running => {
                 lane.offer(Input::Halt { scope: self.part.scope(at), reason });
             }
-            // An engine that does not step cannot halt by itself.
-            Exhausted::HaltTrading | Exhausted::HaltNewRisk => lane.latch().set(reason),
+            // An engine that does not step any more cannot halt by itself, nor cancel.
+            Exhausted::HaltTrading | Exhausted::HaltNewRisk => {
+                lane.latch().set(reason);
+                lane.give_up();
+            }
             Exhausted::StopProcess => lane.lose(format!("{} is past its restart budget", P::COMPONENT)),
         }
         self.part.give_up(at, cause, &self.base);
@@ -471,3 +475,6 @@ impl<P: Part> Managed for Line<P> {
         self.to.connected()
     }
 }
+
+#[cfg(test)]
+mod tests;

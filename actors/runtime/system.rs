@@ -2,7 +2,7 @@
 //!
 //! It owns the lane. The final snapshot comes after `risk_engine`, the journal closes at the very end. It lives on the thread
 //! of the lane, which must run a `LocalSet` (an actix arbiter is one).
-//! Tests: beside this file, with a venue behind the lane and parts that panic, hang and refuse to stop.
+//! Tests: `tests`, with a venue behind the lane and parts that panic, hang and refuse to stop.
 
 use super::component::{Component, ComponentView};
 use super::lane::{Lane, LaneEvent, LaneOwner, LaneView, Step, Tap};
@@ -82,7 +82,7 @@ pub struct SystemHandle {
 /// Builds every component and starts them. Returns when they have been told to start.
 pub async fn start(options: SystemOptions) -> Result<SystemHandle, NetError> {
     let SystemOptions { lane, network, accounts, streams, stop, probe_every } = options;
-    let names: Vec<String> = accounts.iter().map(|account| account.name.clone()).collect();
+    let names = lane.read(|e| e.config().accounts.iter().map(|account| account.name.to_string()).collect());
     let orders = OrderManagers::new(accounts, network.clone())?;
     let (probed, streamed, traded) = (network.clone(), network.clone(), network);
     let network = supervise(lane.clone(), |_| NetworkManager::new(probed, probe_every));
@@ -120,12 +120,13 @@ pub async fn start(options: SystemOptions) -> Result<SystemHandle, NetError> {
         risk: risk.clone(),
     }));
     lane.tap(Box::new(LogTap));
-    lane.run();
     for component in begin {
         if let Some(part) = parts.iter().find(|part| part.component() == component) {
             part.begin().await;
         }
     }
+    // Last: what the start decided finds its writers.
+    lane.run();
     Ok(SystemHandle { actor, lane, risk, ended: over })
 }
 
@@ -211,6 +212,10 @@ impl LaneOwner for Router {
             LaneEvent::DiskFull => tracing::error!("the disk is full: no new risk; free space and resume"),
             LaneEvent::DiskFree => tracing::warn!("the disk has room again; resume to trade on"),
             LaneEvent::SnapshotFailed(error) => tracing::error!(%error, "no snapshot was written"),
+            LaneEvent::GivenUp => {
+                tracing::error!("the engine stays broken: entries are cancelled, a person has to restart the daemon");
+                self.orders.tell(OrderWord::CancelEntries);
+            }
             LaneEvent::JournalFailed(error) => self.lost(format!("the journal failed: {error}")),
             LaneEvent::Ended(error) => self.lost(error),
         }
@@ -401,3 +406,6 @@ impl Stop {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! A small world for tests: the simulated venue behind a lane on a simulated disk, in one thread and without sockets.
 #![allow(clippy::unwrap_used)]
 
-use super::lane::{Lane, LaneEvent, LaneOptions, LaneOwner, Recovering, Released, VenueWriter};
+use super::lane::{Lane, LaneEvent, LaneOptions, LaneOwner, Recovering, RecoveryReport, Released, VenueWriter};
 use super::latch::HaltLatch;
 use qcat_core::command::{CommandKind, MarginType, VenueCommand};
 use qcat_core::config::{
@@ -173,9 +173,15 @@ impl Wire {
         }
     }
 
-    /// Places and other commands, without questions.
+    /// Orders that were sent.
     pub(crate) fn places(&self) -> usize {
         self.sent.borrow().iter().filter(|c| matches!(c.kind, CommandKind::Place(_))).count()
+    }
+
+    /// Orders that were sent for one strategy.
+    pub(crate) fn places_of(&self, strategy: StrategyIx) -> usize {
+        let own = |c: &&VenueCommand| matches!(&c.kind, CommandKind::Place(o) if o.intent.id.strategy == strategy);
+        self.sent.borrow().iter().filter(own).count()
     }
 }
 
@@ -208,13 +214,15 @@ impl LaneOwner for Ear {
     }
 }
 
+#[derive(Clone)]
 pub(crate) struct World {
     pub(crate) lane: Lane,
+    pub(crate) report: RecoveryReport,
     pub(crate) wire: Rc<Wire>,
     pub(crate) ear: Rc<Ear>,
     pub(crate) clock: Arc<SimClock>,
     pub(crate) disk: SimDisk,
-    quotes: Cell<u64>,
+    quotes: Rc<Cell<u64>>,
 }
 
 pub(crate) fn options(durability: Durability) -> LaneOptions {
@@ -252,7 +260,7 @@ impl World {
         let latency = Latency { entry: Span::ZERO, answer: Span::ZERO, report: Span::ZERO };
         let mut venue = Venue::new(VenueConfig { latency, ..VenueConfig::default() }, universe());
         venue.add_account(ACCOUNT, &AccountSpec { balances: vec![balance], fees: Fees::default(), leverage: 20 });
-        let (lane, _) = recover(&disk, &clock, options).begin(universe().definitions(), config, observer).unwrap();
+        let (lane, report) = recover(&disk, &clock, options).begin(universe().definitions(), config, observer).unwrap();
         let wire = Wire {
             sent: RefCell::default(),
             venue: RefCell::new(venue),
@@ -263,7 +271,7 @@ impl World {
         let (wire, ear) = (Rc::new(wire), Rc::new(Ear::default()));
         lane.set_writer(ACCOUNT, Some(wire.clone()));
         lane.set_owner(ear.clone());
-        World { lane, wire, ear, clock, disk, quotes: Cell::new(0) }
+        World { lane, report, wire, ear, clock, disk, quotes: Rc::default() }
     }
 
     /// The same, reconciled and with a market: strategies run.
@@ -324,6 +332,33 @@ impl World {
             }
         }
         panic!("the lane does not come to rest");
+    }
+
+    /// Runs the lane by its task.
+    pub(crate) fn run(&self) {
+        self.lane.run();
+        self.go();
+    }
+
+    /// Lets the world's clock go with tokio's, and the market move, from here on.
+    pub(crate) fn go(&self) {
+        let world = self.clone();
+        tokio::task::spawn_local(async move {
+            for tick in 0u64.. {
+                let step = Span::from_millis(10);
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                world.clock.advance(step);
+                let mut out = Vec::new();
+                world.wire.venue.borrow_mut().wake(qcat_io::clock::Clock::wall(&*world.clock), &mut out);
+                world.wire.deliver(out);
+                if tick % 20 == 0 {
+                    world.quote();
+                }
+                if tick % 100 == 0 {
+                    world.mark();
+                }
+            }
+        });
     }
 
     /// The same for a lane that is broken.

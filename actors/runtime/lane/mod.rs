@@ -114,6 +114,8 @@ pub enum LaneEvent {
     JournalFailed(String),
     /// A snapshot could not be written; the journal alone is enough to recover, but it takes longer.
     SnapshotFailed(String),
+    /// The engine is broken and will not be rebuilt any more: entries must be cancelled without it.
+    GivenUp,
     /// The process cannot go on: the draining task panicked outside of any node, or a component is past its budget.
     Ended(String),
 }
@@ -294,6 +296,11 @@ impl Lane {
     pub fn is_idle(&self) -> bool {
         let core = self.0.core.borrow();
         self.0.queue.borrow().len() == 0 && core.held.is_empty()
+    }
+
+    /// Tells the owner that a broken engine will not be rebuilt any more.
+    pub(crate) fn give_up(&self) {
+        self.0.tell(LaneEvent::GivenUp);
     }
 
     /// Tells the owner that the process cannot go on.

@@ -122,7 +122,7 @@ fn errors_name_file_line_and_cause() {
     std::fs::write(&path, &bytes[..bytes.len() - 9]).expect("written");
     let history = open(&path, &universe(), &OpenOptions::default()).expect("opens");
     assert!(history.filter_map(Result::err).last().expect("an error").to_string().contains("is the file whole?"));
-    let missing = open(Path::new("/no/such/file"), &universe(), &OpenOptions::default()).err().expect("an error");
+    let missing = open(Path::new("/no/such/file"), &universe(), &OpenOptions::default()).expect_err("an error");
     assert!(missing.to_string().starts_with("/no/such/file: "));
 }
 
@@ -188,6 +188,6 @@ fn wrong_candles_are_refused_with_their_line() {
         assert!(error.contains("c.csv:4: ") && error.contains(cause), "{error}");
     }
     let (_folder, path) = file("c.csv", &rows(""), false);
-    let error = open(&path, &universe(), &OpenOptions::default()).err().expect("no symbol").to_string();
+    let error = open(&path, &universe(), &OpenOptions::default()).expect_err("no symbol").to_string();
     assert!(error.contains("has to be given"), "{error}");
 }
