@@ -6,22 +6,15 @@
 
 use qcat::compare;
 use qcat::sim::{self, Market, RunningSim, SimOptions};
-use qcat_core::command::{Answer, CommandKind, Query};
-use qcat_core::engine::Engine;
-use qcat_core::engine::fold::{Quarantine, Record};
-use qcat_core::event::Decision;
-use qcat_core::id::{AccountIx, ClientOrderId, OrderKey};
-use qcat_core::order::Fill;
+use qcat_core::command::{Answer, Query};
+use qcat_core::id::{AccountIx, OrderKey};
 use qcat_core::sim::dice::Dice;
-use qcat_core::strategy::registry::Registry;
 use qcat_core::time::Span;
-use qcat_io::disk::RealDisk;
-use qcat_io::journal::{Entry, Reader};
-use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
+
+#[path = "support/daemon.rs"]
+mod daemon;
 
 const KILLS_BETWEEN_CHECKS: u32 = 5;
 
@@ -47,32 +40,27 @@ async fn run(kills: u32) {
     let config = directory.path().join("config.yaml");
     std::fs::write(&config, configuration(&exchange, &journal)).expect("written");
     let mut dice = Dice::new(u64::from(kills), "kill");
+    let mut fills = 0;
     for kill in 1..=kills {
-        let mut daemon = spawn(&config, directory.path());
-        tokio::time::sleep(Duration::from_millis(50 + dice.below(2_500))).await;
+        let mut daemon = daemon::spawn(&config, directory.path());
+        tokio::time::sleep(Duration::from_millis(50 + dice.below(3_500))).await;
         daemon.kill().expect("killed");
         daemon.wait().expect("gone");
         if kill % KILLS_BETWEEN_CHECKS == 0 || kill == kills {
-            check(&exchange, &config, &journal, directory.path(), kill).await;
+            fills = check(&exchange, &config, &journal, directory.path(), kill).await;
         }
     }
+    assert!(fills >= kills as usize, "the kills hit a daemon that trades: {fills} fills");
 }
 
 /// Starts the daemon once more, lets it settle and trade, stops it in order, and compares.
-async fn check(exchange: &RunningSim, config: &Path, journal: &Path, directory: &Path, kill: u32) {
-    let mut daemon = spawn(config, directory);
+async fn check(exchange: &RunningSim, config: &Path, journal: &Path, directory: &Path, kill: u32) -> usize {
+    let mut daemon = daemon::spawn(config, directory);
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let pid = daemon.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
-    let status = loop {
-        if let Some(status) = daemon.try_wait().expect("a child") {
-            break status;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+    let status = daemon::stop(&mut daemon).await;
     let log = || std::fs::read_to_string(directory.join("daemon.log")).unwrap_or_default();
     assert_eq!(status.code(), Some(0), "after kill {kill}: the stop is clean\n{}", log());
-    let past = fold(journal);
+    let past = daemon::fold(journal);
     let account = AccountIx(0);
     exchange.server.exchange(|exchange, _, _| {
         let venue = exchange.venue();
@@ -98,60 +86,20 @@ async fn check(exchange: &RunningSim, config: &Path, journal: &Path, directory: 
         }
     });
     println!("after {kill} kills: {} orders, {} fills, books agree", past.placed.len(), past.fills.len());
-}
-
-struct Past {
-    engine: Engine,
-    fills: Vec<Fill>,
-    placed: BTreeSet<ClientOrderId>,
-}
-
-/// Folds a journal from its first record.
-fn fold(journal: &Path) -> Past {
-    let registry = Arc::new(Registry::builtin());
-    let mut reader = Reader::open(Arc::new(RealDisk), journal).expect("the journal opens");
-    let mut past = Past { engine: Engine::new(registry), fills: Vec::new(), placed: BTreeSet::new() };
-    let quarantine: [Quarantine; 0] = [];
-    while let Some(entry) = reader.next_entry().expect("the journal reads") {
-        match entry {
-            Entry::Input(admitted) => {
-                past.engine.fold(Record::Input(admitted), &quarantine, false).expect("it folds");
-                past.fills.extend(&past.engine.happened().fills);
-            }
-            Entry::Decisions { seq, decisions, .. } => {
-                for decision in &decisions {
-                    if let Decision::Command(command) = decision
-                        && let CommandKind::Place(order) = &command.kind
-                    {
-                        let id = order.intent.id;
-                        assert!(past.placed.insert(id), "client order id {id} was used twice");
-                    }
-                }
-                past.engine.fold(Record::Decisions(seq, decisions), &quarantine, false).expect("it folds");
-            }
-            Entry::Quarantine(mark) => panic!("a node panicked: {mark:?}"),
-            Entry::Epoch(_) | Entry::Snapshot | Entry::Close => {}
-        }
-    }
-    past
-}
-
-fn spawn(config: &Path, directory: &Path) -> Child {
-    let log = std::fs::File::create(directory.join("daemon.log")).expect("a log file");
-    Command::new(env!("CARGO_BIN_EXE_qcat"))
-        .args(["run", "--config"])
-        .arg(config)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("the daemon starts")
+    past.fills.len()
 }
 
 fn configuration(exchange: &RunningSim, journal: &Path) -> String {
     let urls = sim::config_urls(exchange.address, false);
-    let demo = include_str!("../configs/demo.yaml");
+    // Quick strategies: each life is short.
     format!(
-        "{urls}journal: {{ dir: {}, segment_size: 16777216 }}\nlogging: {{ level: info }}\n{demo}",
+        "{urls}journal: {{ dir: {}, segment_size: 16777216 }}\n\
+         accounts: [{{ name: sim, api_key: sim-key, api_secret: sim-secret, limits: {{ runaway_orders_max: 10000, order_rate_max: 250 }} }}]\n\
+         strategies:\n\
+         - {{ name: quick, kind: mean_reverter, symbols: [BTCUSDT], params: {{ sample_millis: 20, fair_samples: 4, \
+           entry_sigmas: 0.2, entry_ticks_min: 1, requote_ticks: 1, rest_secs: 0, requote: modify }} }}\n\
+         - {{ name: trend, kind: trend_follower, symbols: [BTCUSDT], params: {{ fast_periods: 1, slow_periods: 2, atr_periods: 1, \
+           band_atr: 0.0 }} }}\n",
         journal.display()
     )
 }
