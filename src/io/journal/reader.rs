@@ -3,9 +3,9 @@
 use super::head::{Head, read_mark};
 use super::scan::{Hole, Proof, Step, Walker, load_chain, prove_durable};
 use super::segment::{MarketData, RecordHeader, RecordKind};
-use super::state::{Quarantine, Record};
 use crate::disk::{Disk, DiskError};
 use crate::wire::{self, WireError};
+use qcat_core::engine::fold::{Quarantine, Record};
 use qcat_core::event::{Admitted, Decision};
 use qcat_core::id::Seq;
 use qcat_core::time::Ts;
@@ -199,7 +199,10 @@ impl Reader {
     /// Whether decisions can be recomputed from what is read: no segment was written without market inputs.
     pub fn replayable(&self) -> Result<(), NotReplayable> {
         let rest = self.walker.links.iter().skip(self.first_link);
-        let without = |l: &&super::scan::Link| l.in_use().is_some_and(|h| h.market_data == MarketData::None);
+        let end = self.end.unwrap_or(u64::MAX);
+        let without = |l: &&super::scan::Link| {
+            l.in_use().is_some_and(|h| h.market_data == MarketData::None && h.first_record <= end)
+        };
         rest.clone().find(without).map_or(Ok(()), |l| Err(NotReplayable(l.path.clone())))
     }
 
@@ -216,6 +219,7 @@ impl Reader {
 
     /// The next record as it is stored; `None` at the end. What a crash or a running writer left unfinished at the end is
     /// not an error.
+    #[inline]
     pub fn next_raw(&mut self) -> Result<Option<RawRecord<'_>>, ReadError> {
         self.skip()?;
         let mut next = self.pending.take();
@@ -242,6 +246,7 @@ impl Reader {
     }
 
     /// Folds everything before the beginning into the head.
+    #[inline]
     fn skip(&mut self) -> Result<(), ReadError> {
         if self.begun {
             return Ok(());
@@ -262,6 +267,7 @@ impl Reader {
         Ok(())
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<Option<RecordHeader>, ReadError> {
         if self.end.is_some_and(|end| self.walker.next > end) {
             return Ok(None);
