@@ -272,17 +272,17 @@ impl Reader {
         if self.end.is_some_and(|end| self.walker.next > end) {
             return Ok(None);
         }
-        match self.walker.step()? {
-            Step::Record(header) => {
-                self.last_seq = self.last_seq.max(header.seq);
-                Ok(Some(header))
-            }
-            Step::End => self.ended(None),
-            Step::Hole(hole) => self.ended(Some(hole)),
-        }
+        let step = self.walker.step()?;
+        let header = match step {
+            Step::Record(header) => Some(header),
+            Step::End => self.ended(None)?,
+            Step::Hole(hole) => self.ended(Some(hole))?,
+        };
+        self.last_seq = header.map_or(self.last_seq, |header| header.seq.max(self.last_seq));
+        Ok(header)
     }
 
-    /// The end, unless something behind it knows better.
+    /// The end, unless something behind it knows better, or a running writer went on meanwhile.
     fn ended(&mut self, hole: Option<Hole>) -> Result<Option<RecordHeader>, ReadError> {
         let expected = self.walker.next;
         let proof = match self.end {
@@ -290,8 +290,11 @@ impl Reader {
             Some(_) => None,
             None if self.live && hole.is_none() => return Ok(None),
             None => match prove_durable(&*self.disk, &self.walker.links, self.walker.good, expected)? {
-                Some(proof) => Some(proof),
                 None => return Ok(None),
+                Some(proof) => match self.walker.step_again()? {
+                    Step::Record(header) => return Ok(Some(header)),
+                    Step::End | Step::Hole(_) => Some(proof),
+                },
             },
         };
         Err(ReadError::Corrupt(Box::new(corruption(&self.walker, hole, self.last_seq, proof))))

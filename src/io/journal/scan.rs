@@ -185,6 +185,15 @@ impl Walker {
         }
     }
 
+    /// Steps again on fresh bytes: what a running writer appended after the last look is no damage.
+    pub fn step_again(&mut self) -> Result<Step, DiskError> {
+        if let Some(dir) = self.links.first().and_then(|l| l.path.parent()) {
+            let links = load_chain(&*self.disk, dir)?;
+            self.refresh(links);
+        }
+        self.step()
+    }
+
     /// Looks again at what is on disk: more records, more segments, repeated ones.
     pub fn refresh(&mut self, links: Vec<Link>) {
         let path = self.links.get(self.link).or(self.links.last()).map(|l| l.path.clone());

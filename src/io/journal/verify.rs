@@ -97,21 +97,30 @@ pub fn verify(disk: Arc<dyn Disk>, dir: &Path) -> Result<Report, DiskError> {
     let mut report = Report { segments: links.iter().map(describe).collect(), ..Report::default() };
     let mut walker = Walker::new(disk.clone(), links, 0);
     let mut last_seq = 0;
-    let hole = loop {
-        match walker.step()? {
+    let mut step = walker.step()?;
+    loop {
+        let hole = match step {
             Step::Record(header) => {
                 last_seq = header.seq.max(last_seq);
                 report.take(&mut walker, &header)?;
+                step = walker.step()?;
+                continue;
             }
-            Step::End => break None,
-            Step::Hole(hole) => break Some(hole),
+            Step::End => None,
+            Step::Hole(hole) => Some(hole),
+        };
+        let Some(proof) = prove_durable(&*disk, &walker.links, walker.good, walker.next)? else {
+            report.torn = hole.map(|hole| (hole.path, hole.offset, hole.reason));
+            return Ok(report);
+        };
+        step = walker.step_again()?;
+        if !matches!(step, Step::Record(_)) {
+            report.corruption = Some(corruption(&walker, hole, last_seq, Some(proof)));
+            return Ok(report);
         }
-    };
-    match prove_durable(&*disk, &walker.links, walker.good, walker.next)? {
-        Some(proof) => report.corruption = Some(corruption(&walker, hole, last_seq, Some(proof))),
-        None => report.torn = hole.map(|hole| (hole.path, hole.offset, hole.reason)),
+        // The journal is being written: there may be more segments.
+        report.segments.extend(walker.links.iter().skip(report.segments.len()).map(describe));
     }
-    Ok(report)
 }
 
 fn describe(link: &Link) -> SegmentReport {
@@ -129,7 +138,9 @@ impl Report {
             return Ok(());
         }
         *self.records.entry(header.kind).or_default() += 1;
-        self.segments[walker.link()].records += 1;
+        if let Some(segment) = self.segments.get_mut(walker.link()) {
+            segment.records += 1;
+        }
         self.closed = header.kind == RecordKind::Close;
         if header.kind == RecordKind::Input {
             self.first.get_or_insert((Seq(header.seq), header.at));

@@ -112,7 +112,12 @@ fn schema() -> String {
 
 #[test]
 fn version_1_is_frozen() {
-    assert_eq!(fs::read_to_string(stored().join("schema.txt")).unwrap(), schema());
+    let frozen = fs::read_to_string(stored().join("schema.txt")).unwrap();
+    assert_eq!(
+        frozen,
+        schema(),
+        "a stored form changed: once released, add a version and a step of the upcast chain instead"
+    );
 }
 
 #[test]

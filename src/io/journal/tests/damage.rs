@@ -4,7 +4,10 @@ use super::work::*;
 use crate::disk::{Disk, Fault, SimDisk};
 use crate::journal::segment::{SEGMENT_HEADER, record_len};
 use crate::journal::verify::verify;
-use crate::journal::{Durability, Entry, OpenError};
+use crate::journal::{Durability, Entry, Journal, OpenError, Options, Priority};
+use crate::wire;
+use qcat_core::event::Decision;
+use qcat_core::id::Seq;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -79,24 +82,40 @@ fn a_tail_torn_at_any_byte_is_cut_off_and_work_goes_on() {
     }
 }
 
-/// The records behind a torn one are whole, and of the same size as those that take the torn one's place: were they not
-/// removed for good, they would continue the new ones.
+/// A decision whose record takes so many bytes.
+fn sized(bytes: usize) -> Vec<Decision> {
+    let fits = |len: &usize| {
+        let mut payload = Vec::new();
+        wire::write_decisions(&[alert(&"x".repeat(*len))], &mut payload).unwrap();
+        record_len(payload.len()) == bytes
+    };
+    vec![alert(&"x".repeat((0..bytes).find(fits).unwrap()))]
+}
+
+/// Each record fills a sector. Those behind a torn one are whole, and of the same size as those that take the torn one's
+/// place: were they not removed for good, they would continue the new ones after a crash.
 #[test]
 fn what_was_cut_off_never_comes_back() {
+    let options = || Options { segment_size: 8192, ..options(Durability::Async) };
+    let open = |disk: &SimDisk| Journal::open(Arc::new(disk.clone()), dir(), options()).unwrap();
     let disk = SimDisk::new(1);
-    let (mut journal, _) = open(&disk, Durability::Async);
-    (1..=9).for_each(|seq| assert_eq!(append(&mut journal, seq).unwrap().0, seq));
-    drop(journal);
+    let (mut journal, _) = open(&disk);
+    append(&mut journal, 1).unwrap();
     let path = dir().join("journal-000000000001.seg");
-    let bytes = disk.bytes(&path).unwrap();
-    let len = (used(&bytes) - SEGMENT_HEADER) / 9;
-    for torn in 1..9 {
-        for seed in 0..40 {
-            let at = SEGMENT_HEADER + (torn - 1) * len;
-            let disk = with(&disk, &path, |bytes| bytes[at..at + len].fill(0));
-            let (mut journal, recovered) = open(&disk, Durability::Async);
+    let first = used(&disk.bytes(&path).unwrap());
+    let decide = |journal: &mut Journal, bytes| {
+        journal.append_decisions(Seq(1), at(1), &sized(bytes), Priority::Normal).unwrap();
+    };
+    decide(&mut journal, 512 - first);
+    (0..6).for_each(|_| decide(&mut journal, 512));
+    drop(journal);
+    for torn in 3..8 {
+        for seed in 0..200 {
+            let at = (torn - 2) * 512;
+            let disk = with(&disk, &path, |bytes| bytes[at..at + 512].fill(0));
+            let (mut journal, recovered) = open(&disk);
             assert_eq!(recovered.last_record, torn as u64 - 1);
-            append(&mut journal, torn as u64).unwrap();
+            decide(&mut journal, 512);
             drop(journal);
             assert_eq!(entries(&disk).len(), torn);
             let found = entries(&disk.reboot(seed)).len();

@@ -169,6 +169,18 @@ fn the_journal_of_another_engine_or_a_newer_program_is_refused() {
 }
 
 #[test]
+fn what_is_written_while_one_reads_is_no_damage() {
+    let disk = SimDisk::new(1);
+    let (mut journal, _) = open(&disk, Durability::Each);
+    append(&mut journal, 1).unwrap();
+    let mut reader = Reader::open(Arc::new(disk.clone()), dir()).unwrap();
+    assert!(reader.next_entry().unwrap().is_some());
+    // The reader's buffer holds the empty space from before these, and they know each other to be durable.
+    (2..=40).for_each(|seq| assert_eq!(append(&mut journal, seq).unwrap().0, seq));
+    assert_eq!(reader.count(), 39);
+}
+
+#[test]
 fn a_follower_reads_on_while_the_journal_is_written() {
     let disk = SimDisk::new(1);
     let (mut journal, _) = open(&disk, Durability::Group);
