@@ -518,3 +518,6 @@ impl Session for MarketSession {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use crate::binance::session::account::AccountOptions;
 use crate::binance::session::market::MarketOptions;
 use crate::command::{Answer, CommandId, MarginType, Query, TradeCursor};
 use crate::config::{AccountConfig, AccountLimits, OnFault, OnStop, OnStuckTrigger, StrategyConfig};
-use crate::event::{History, OperatorCommand};
+use crate::event::{History, OperatorCommand, RunnerState};
 use crate::id::{AccountIx, StrategyIx};
 use crate::instrument::Universe;
 use crate::num::{Money, Rate, Rounding};
@@ -299,9 +299,13 @@ fn storm(seed: u64) -> World {
     run(&mut world, 100);
     world.set_faults(NetFaults::none());
     world.exchange_mut().venue_mut().set_faults(FaultConfig::default());
-    run(&mut world, 5);
+    run(&mut world, 60);
+    for strategy in [1, 2] {
+        let state = world.engine().runner(StrategyIx(strategy)).expect("a runner").state();
+        assert_eq!(state, RunnerState::Running, "seed {seed}: strategy {strategy} trades again after the storm");
+    }
     stop_strategies(&mut world);
-    run(&mut world, 150);
+    run(&mut world, 90);
     world
 }
 
