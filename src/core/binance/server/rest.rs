@@ -31,7 +31,7 @@ pub enum Shape {
     Order,
     OpenOrders(Option<SymbolIx>),
     OpenConditionals(Option<SymbolIx>),
-    Trades,
+    Trades { limit: usize, until: Option<Ts> },
     Positions(Option<SymbolIx>),
     Balances,
     PositionMode,
@@ -220,7 +220,13 @@ impl SimExchange {
                     (Some(id), _) => TradeCursor::Id(TradeId(id)),
                     (None, start) => TradeCursor::Time(start.unwrap_or(Ts::ZERO)),
                 };
-                query(Query::Trades { symbol, from }, Shape::Trades)
+                let limit = match params.number("limit")?.unwrap_or(500) {
+                    limit @ 1..=1000 => limit as usize,
+                    limit => {
+                        return Err(refuse(-1130, format!("Data sent for parameter 'limit' is not valid: {limit}.")));
+                    }
+                };
+                query(Query::Trades { symbol, from }, Shape::Trades { limit, until: params.time("endTime")? })
             }
             ("GET", "/fapi/v3/positionRisk" | "/fapi/v2/positionRisk") => {
                 query(Query::Positions, Shape::Positions(symbol()?))
@@ -294,7 +300,8 @@ impl SimExchange {
     }
 
     fn listen_key(&mut self, method: &str, account: AccountIx, now: Ts) -> Stepped {
-        let mine = self.keys.iter().find(|(_, key)| key.account == account).map(|(text, _)| text.clone());
+        let live = |key: &Key| key.account == account && key.expires > now;
+        let mine = self.keys.iter().find(|(_, key)| live(key)).map(|(text, _)| text.clone());
         let missing = || refuse(-1125, "This listenKey does not exist.");
         let text = match method {
             "POST" => mine.unwrap_or_else(|| {
@@ -307,7 +314,10 @@ impl SimExchange {
             }),
             "PUT" => mine.ok_or_else(missing)?,
             "DELETE" => {
-                self.keys.remove(&mine.ok_or_else(missing)?);
+                // It ends like one that expires: its streams are told and closed.
+                if let Some(key) = self.keys.get_mut(&mine.ok_or_else(missing)?) {
+                    key.expires = now;
+                }
                 return Ok(Step::Body("{}".to_owned()));
             }
             method => return Err(refuse(-5000, format!("Path /fapi/v1/listenKey, Method {method} is invalid"))),
@@ -437,8 +447,9 @@ fn print_answer(body: &mut String, answer: &Answer, shape: &Shape, world: &World
                 print::algo_order(out, order, order.exchange_time, universe)
             });
         }
-        (Answer::Trades { trades, .. }, _) => {
-            print::list(body, trades, |out, trade| print::user_trade(out, trade, universe));
+        (Answer::Trades { trades, .. }, Shape::Trades { limit, until }) => {
+            let wanted = trades.iter().filter(|t| until.is_none_or(|until| t.fill.exchange_time <= until));
+            print::list(body, wanted.take(*limit), |out, trade| print::user_trade(out, trade, universe));
         }
         (Answer::Positions(positions), Shape::Positions(only)) => {
             print::list(body, positions.iter().filter(|p| wanted(only, p.symbol)), |out, position| {

@@ -302,7 +302,9 @@ fn storm(seed: u64) -> World {
     run(&mut world, 60);
     for strategy in [1, 2] {
         let state = world.engine().runner(StrategyIx(strategy)).expect("a runner").state();
-        assert_eq!(state, RunnerState::Running, "seed {seed}: strategy {strategy} trades again after the storm");
+        // Who lost candles warms up again; nobody is left paused.
+        let well = matches!(state, RunnerState::Running | RunnerState::WarmingUp);
+        assert!(well, "seed {seed}: strategy {strategy} is {state:?} after the storm");
     }
     stop_strategies(&mut world);
     run(&mut world, 90);

@@ -92,7 +92,12 @@ impl Wire {
         self.chance.length(self.chance.faults.stall_max)
     }
 
-    /// Plans the next trouble of a kind.
+    /// Whether a kind of trouble is switched on.
+    pub fn is_on(&self, trouble: Trouble) -> bool {
+        self.chance.mean(trouble).is_some()
+    }
+
+    /// Plans the next trouble of a kind, from here on.
     pub fn plan(&mut self, trouble: Trouble, now: Ts) {
         if let Some(pause) = self.chance.next(trouble) {
             self.schedule(now.plus(pause), Parcel::Trouble(trouble));
