@@ -347,7 +347,7 @@ impl World {
         let mut out = std::mem::take(&mut self.server_out);
         call(&mut self.exchange, self.now, &mut out);
         for sent in out.drain(..) {
-            self.wire.from_server(sent, self.now);
+            self.wire.of_server(sent, self.now);
         }
         self.server_out = out;
     }
@@ -375,7 +375,7 @@ impl World {
             match action {
                 Action::Offer(input) => self.take(input),
                 Action::Note(note) => self.seen.notes.push(note),
-                action => self.wire.from_client(who, action, self.now),
+                action => self.wire.of_client(who, action, self.now),
             }
         }
     }

@@ -292,11 +292,11 @@ fn bad_venue() -> FaultConfig {
 }
 
 fn storm(seed: u64) -> World {
-    let on_stop = if seed % 2 == 0 { OnStop::Flatten } else { OnStop::Cancel };
+    let on_stop = if seed.is_multiple_of(2) { OnStop::Flatten } else { OnStop::Cancel };
     let clock_ahead = Span::from_millis((seed as i64 % 3 - 1) * 3_000);
     let (faults, venue_faults) = (NetFaults::storm(), bad_venue());
     let mut world = Setup { faults, venue_faults, on_stop, clock_ahead, ..Setup::calm(seed) }.build();
-    run(&mut world, 100);
+    run(&mut world, 80);
     world.set_faults(NetFaults::none());
     world.exchange_mut().venue_mut().set_faults(FaultConfig::default());
     run(&mut world, 60);
@@ -307,7 +307,7 @@ fn storm(seed: u64) -> World {
         assert!(well, "seed {seed}: strategy {strategy} is {state:?} after the storm");
     }
     stop_strategies(&mut world);
-    run(&mut world, 90);
+    run(&mut world, 65);
     world
 }
 

@@ -162,7 +162,7 @@ impl Wire {
     }
 
     /// What a session wants of its shell.
-    pub fn from_client(&mut self, who: Who, action: Action, now: Ts) {
+    pub fn of_client(&mut self, who: Who, action: Action, now: Ts) {
         match action {
             Action::Connect { link, url } => self.connect(who, link, &url, now),
             Action::Close { link } => self.close(who, link, now),
@@ -255,7 +255,7 @@ impl Wire {
     }
 
     /// What the exchange wants of its shell.
-    pub fn from_server(&mut self, out: ServerOut, now: Ts) {
+    pub fn of_server(&mut self, out: ServerOut, now: Ts) {
         match out {
             ServerOut::Accept { peer } => self.send_down(peer, Parcel::Up { peer }, now),
             ServerOut::Refuse { peer, status, body } => {
