@@ -352,3 +352,12 @@ fn one_seed_is_one_run() {
     assert_eq!(told(&a), told(&b));
     assert_ne!(a.seen().trail, c.seen().trail);
 }
+
+/// A wide search: `QCAT_SIM_SEEDS=1000-2000 cargo test -p qcat-core --lib many_storms -- --ignored`.
+#[test]
+#[ignore = "minutes long; seeds from the environment"]
+fn many_storms() {
+    let text = std::env::var("QCAT_SIM_SEEDS").unwrap_or_else(|_| "36-336".to_owned());
+    let (from, to) = text.split_once('-').expect("from-to");
+    storms(from.parse().expect("a number")..to.parse().expect("a number"));
+}
