@@ -356,6 +356,7 @@ fn one_seed_is_one_run() {
 /// A wide search: `QCAT_SIM_SEEDS=1000-2000 cargo test -p qcat-core --lib many_storms -- --ignored`.
 #[test]
 #[ignore = "minutes long; seeds from the environment"]
+#[expect(clippy::disallowed_methods, reason = "a knob of this test, not of the program")]
 fn many_storms() {
     let text = std::env::var("QCAT_SIM_SEEDS").unwrap_or_else(|_| "36-336".to_owned());
     let (from, to) = text.split_once('-').expect("from-to");
