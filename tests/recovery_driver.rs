@@ -10,6 +10,7 @@ use qcat_core::engine::Engine;
 use qcat_core::engine::driver::Driver;
 use qcat_core::engine::fold::Record;
 use qcat_core::event::{AlertCode, Decision};
+use qcat_core::order::{Intent, OrderState, OrderUpdate};
 use qcat_core::time::{Span, Ts};
 use qcat_core::venue::FaultConfig;
 use std::collections::BTreeSet;
@@ -34,8 +35,79 @@ fn records_until(log: &[Record], seq: u64) -> &[Record] {
     &log[..end.unwrap_or(log.len())]
 }
 
+fn is_refused_modification(decision: &Decision) -> bool {
+    matches!(decision, Decision::Refused(refused) if matches!(refused.intent, Intent::Modify { .. }))
+}
+
+fn first_difference(life: &[(String, u64)], fold: &[(String, u64)]) -> Option<String> {
+    life.iter().zip(fold).find(|(a, b)| a.1 != 0 && a != b).map(|(a, _)| a.0.clone())
+}
+
+/// Lives once more up to the input at which the fold differs, and prints what differs.
+fn print_difference(setup: &Setup, seconds: i64, fold: &Engine) {
+    let state = |engine: &Engine| format!("{:#?}\n{:#?}", engine.desk(world::A), engine.gate(world::A));
+    let mut lived = String::new();
+    let mut seen = |engine: &Engine| {
+        if engine.seq() == fold.seq() {
+            lived = state(engine);
+        }
+    };
+    setup.driver().run(setup.market(Span::from_secs(seconds)), &mut seen).unwrap();
+    let folded = state(fold);
+    for (life, fold) in lived.lines().zip(folded.lines()).filter(|(a, b)| a != b).take(10) {
+        println!("life: {life}\nfold: {fold}");
+    }
+}
+
+/// Lives for a while and folds at many moments on the way.
+fn fold_equals_life(seed: u64, seconds: i64, step: u64) {
+    let setup = setup(seed);
+    let mut driver = setup.driver();
+    let mut lived: Vec<(u64, Vec<(String, u64)>)> = Vec::new();
+    let mut desk_refused = false;
+    let mut seen = |engine: &Engine| {
+        // Two things are not decisions and so not folded: that a cancellation waits for the confirmation of its order (strategies
+        // ask again), and that the rate counts a modification which the gate passed and the desk refused.
+        let waits = |o: &OrderUpdate| matches!(o.state, OrderState::InFlight | OrderState::Unknown);
+        desk_refused |= engine.decisions().iter().any(is_refused_modification);
+        if engine.seq().0.is_multiple_of(step)
+            && !engine.desk(world::A).is_some_and(|desk| desk.orders().any(|o| waits(&o)))
+        {
+            let mut parts = world::deciding_parts(engine);
+            parts.iter_mut().filter(|(name, _)| desk_refused && name.starts_with("gate")).for_each(|part| part.1 = 0);
+            lived.push((engine.seq().0, parts));
+        }
+    };
+    driver.run(setup.market(Span::from_secs(seconds)), &mut seen).unwrap();
+    assert!(world::decisions(driver.log()).filter(|d| matches!(d, Decision::Command(_))).count() > 50);
+    let mut fold = Engine::new(setup.registry.clone());
+    let mut moments = lived.iter();
+    let mut next = moments.next();
+    for (at, record) in driver.log().iter().enumerate() {
+        fold.fold(record.clone(), &[], false).unwrap();
+        let ends = !matches!(driver.log().get(at + 1), Some(Record::Decisions(..)));
+        if let Some((seq, parts)) = next
+            && fold.seq().0 == *seq
+            && ends
+        {
+            let here = world::deciding_parts(&fold);
+            if first_difference(parts, &here).is_some() {
+                print_difference(&setup, seconds, &fold);
+            }
+            assert_eq!(first_difference(parts, &here), None, "seed {seed}, input {seq}: {:?}", driver.log()[at]);
+            next = moments.next();
+        }
+    }
+    assert!(next.is_none(), "not every moment was compared");
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, max_shrink_iters: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, max_shrink_iters: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_folded_equals_what_was_lived(seed in 0u64..10_000) {
+        fold_equals_life(seed, 12, 1);
+    }
 
     #[test]
     fn a_crash_at_any_moment_ends_in_agreement(

@@ -1,5 +1,7 @@
 //! QCAT's I/O: bytes in and out, and the only wall clock. It decides nothing.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod clock;
 pub mod disk;
 pub mod history;

@@ -280,7 +280,8 @@ pub fn percent_decode(text: &str) -> Option<String> {
     let mut at = 0;
     while at < bytes.len() {
         if bytes[at] == b'%' {
-            let digits = bytes.get(at + 1..at + 3)?;
+            // Two digits and nothing else: the parser would take a sign too.
+            let digits = bytes.get(at + 1..at + 3).filter(|d| d.iter().all(u8::is_ascii_hexdigit))?;
             out.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
             at += 3;
         } else {

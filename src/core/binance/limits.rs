@@ -11,8 +11,12 @@ use crate::time::{Span, Ts};
 pub struct WeightLimit {
     per_minute: u32,
     used: u32,
+    /// Start of the minute, in the exchange's time.
     minute: Ts,
+    /// In our time.
     banned_until: Ts,
+    /// By how much the exchange's clock is ahead.
+    offset: Span,
 }
 
 /// Share of the weight that ordinary questions may use; the rest is kept for orders, cancels and reconciliation.
@@ -21,7 +25,7 @@ const ORDINARY_SHARE_PERCENT: u32 = 80;
 impl WeightLimit {
     /// A limit before the exchange has told its own: 2,400 a minute.
     pub fn new() -> WeightLimit {
-        WeightLimit { per_minute: 2400, used: 0, minute: Ts::ZERO, banned_until: Ts::ZERO }
+        WeightLimit { per_minute: 2400, used: 0, minute: Ts::ZERO, banned_until: Ts::ZERO, offset: Span::ZERO }
     }
 
     /// Takes the exchange's limit.
@@ -29,7 +33,12 @@ impl WeightLimit {
         self.per_minute = per_minute.max(1);
     }
 
-    /// Takes `weight` if it is left. `Err`: when to try again. `now` is the exchange's time.
+    /// Takes the measured difference of the clocks: minutes are the exchange's, all times here are ours.
+    pub fn set_offset(&mut self, exchange_ahead: Span) {
+        self.offset = exchange_ahead;
+    }
+
+    /// Takes `weight` if it is left. `Err`: when to try again.
     pub fn take(&mut self, weight: u32, urgent: bool, now: Ts) -> Result<(), Ts> {
         if now < self.banned_until {
             return Err(self.banned_until);
@@ -38,7 +47,8 @@ impl WeightLimit {
         let share = if urgent { 100 } else { ORDINARY_SHARE_PERCENT };
         let bound = u64::from(self.per_minute) * u64::from(share) / 100;
         if u64::from(self.used) + u64::from(weight) > bound {
-            return Err(self.minute.plus(Span::from_secs(60)));
+            let back = Span::from_nanos(self.offset.nanos().saturating_neg());
+            return Err(self.minute.plus(Span::from_secs(60)).plus(back));
         }
         self.used += weight;
         Ok(())
@@ -68,7 +78,7 @@ impl WeightLimit {
     }
 
     fn roll(&mut self, now: Ts) {
-        let minute = now.floor(Span::from_secs(60));
+        let minute = now.plus(self.offset).floor(Span::from_secs(60));
         if minute > self.minute {
             (self.minute, self.used) = (minute, 0);
         }
@@ -126,6 +136,14 @@ impl OrderLimit {
                 self.windows.iter_mut().for_each(|w| w.used += 1);
                 Ok(())
             }
+        }
+    }
+
+    /// The exchange says that it takes no more: nothing is left in the shorter window.
+    pub fn exhausted(&mut self, now: Ts) {
+        if let Some(window) = self.windows.iter_mut().min_by_key(|w| w.length) {
+            window.roll(now);
+            window.used = window.used.max(window.max);
         }
     }
 

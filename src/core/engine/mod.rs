@@ -401,7 +401,7 @@ impl Engine {
                 self.agenda.push_back((Some(station), event));
             }
         }
-        !(panicked && !matches!(station, Station::Runner(_)))
+        !panicked || matches!(station, Station::Runner(_))
     }
 
     fn fault(&mut self, station: Station, kind: FaultKind) {

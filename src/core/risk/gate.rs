@@ -114,6 +114,18 @@ impl Series {
     }
 }
 
+impl State {
+    /// The desk told of an order: a modification that its view covers is settled, so nothing of it outlives its input.
+    fn answered(&mut self, key: OrderKey) {
+        if self.modifying.1.contains(&key) && self.holds.get(key).is_none_or(|hold| hold.pending.is_none()) {
+            self.modifying.1.remove(&key);
+            if self.modifying.1.is_empty() {
+                self.modifying.0 = Seq(0);
+            }
+        }
+    }
+}
+
 impl Gate {
     /// A gate that trusts nothing and passes nothing but cancels and reductions.
     pub fn new(account: AccountIx) -> Gate {
@@ -193,7 +205,7 @@ impl Gate {
     /// The desk answers a modification within its input, with a view that covers it. What it did not cover, it refused.
     fn settle_modifications(&mut self, context: &Context<'_>) {
         if !self.state.modifying.1.is_empty() && self.state.modifying.0 != context.seq {
-            for key in std::mem::take(&mut self.state.modifying.1) {
+            for key in std::mem::take(&mut self.state.modifying).1 {
                 self.state.holds.drop_modification(key);
             }
         }
@@ -361,7 +373,10 @@ impl Node for Gate {
         self.settle_modifications(context);
         match event {
             Event::Intent(intent) if intent.account() == self.account => self.on_intent(*intent, context, out),
-            Event::Order(update) if update.account == self.account => self.state.holds.update(update),
+            Event::Order(update) if update.account == self.account => {
+                self.state.holds.update(update);
+                self.state.answered(update.key);
+            }
             Event::Fill(fill) if fill.account == self.account => {
                 self.state.holds.fill(fill);
                 self.state.runaway.filled(fill.strategy);

@@ -125,16 +125,21 @@ impl Chance {
         }
     }
 
-    /// Time until a trouble happens next; `None` when it is switched off.
-    pub fn next(&mut self, trouble: Trouble) -> Option<Span> {
+    /// Mean time between two of a kind; `None` when it is switched off.
+    pub fn mean(&self, trouble: Trouble) -> Option<Span> {
         let faults = &self.faults;
-        let mean = match trouble {
+        match trouble {
             Trouble::LoseLink => faults.lose_link_every,
             Trouble::Outage => faults.outage_every,
             Trouble::Mute => faults.mute_every,
             Trouble::KeyExpiry => faults.key_expiry_every,
             Trouble::Stall => faults.stall_every,
-        }?;
+        }
+    }
+
+    /// Time until a trouble happens next; `None` when it is switched off.
+    pub fn next(&mut self, trouble: Trouble) -> Option<Span> {
+        let mean = self.mean(trouble)?;
         let nanos = self.troubles[trouble as usize].exponential(mean.nanos() as f64);
         Some(Span::from_nanos((nanos as i64).max(1_000_000)))
     }

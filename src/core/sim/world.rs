@@ -332,6 +332,9 @@ impl World {
     }
 
     fn trouble(&mut self, trouble: Trouble) {
+        if !self.wire.is_on(trouble) {
+            return;
+        }
         match trouble {
             Trouble::KeyExpiry => self.serve(|exchange, now, out| exchange.expire_listen_keys(now, out)),
             Trouble::Stall => self.stalled_until = self.stalled_until.max(self.now.plus(self.wire.stall())),
@@ -344,7 +347,7 @@ impl World {
         let mut out = std::mem::take(&mut self.server_out);
         call(&mut self.exchange, self.now, &mut out);
         for sent in out.drain(..) {
-            self.wire.from_server(sent, self.now);
+            self.wire.of_server(sent, self.now);
         }
         self.server_out = out;
     }
@@ -372,7 +375,7 @@ impl World {
             match action {
                 Action::Offer(input) => self.take(input),
                 Action::Note(note) => self.seen.notes.push(note),
-                action => self.wire.from_client(who, action, self.now),
+                action => self.wire.of_client(who, action, self.now),
             }
         }
     }
@@ -462,9 +465,8 @@ impl World {
     }
 }
 
-/// Accounts, positions and open orders of the engine by index: what a test compares with the venue.
 impl World {
-    /// Counts by kind of trouble seen: notes by their code.
+    /// How often each note was made.
     pub fn notes_by_code(&self) -> BTreeMap<&'static str, usize> {
         let mut counts = BTreeMap::new();
         for note in &self.seen.notes {

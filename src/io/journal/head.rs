@@ -2,9 +2,9 @@
 //! quarantine marks. It stands at the head of each segment, so that a segment can be read alone, and in each snapshot.
 
 use super::segment::{RecordHeader, RecordKind, begin_record, finish_record};
-use super::state::Quarantine;
 use crate::wire::{self, WireError};
 use qcat_core::config::EngineConfig;
+use qcat_core::engine::fold::Quarantine;
 use qcat_core::event::Input;
 use qcat_core::id::Seq;
 use qcat_core::instrument::Universe;

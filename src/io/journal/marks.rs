@@ -3,9 +3,9 @@
 
 use super::head::{read_mark, write_mark};
 use super::segment::{Place, RECORD_HEADER, RecordHeader, RecordKind, begin_record, finish_record, inspect};
-use super::state::Quarantine;
 use crate::disk::{Disk, DiskError};
 use crate::wire;
+use qcat_core::engine::fold::Quarantine;
 use qcat_core::time::Ts;
 use std::path::Path;
 

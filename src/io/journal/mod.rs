@@ -13,7 +13,6 @@ mod retained;
 mod scan;
 pub mod segment;
 mod snapshot;
-mod state;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -22,11 +21,12 @@ mod writer;
 
 pub use head::Head;
 pub use open::{OpenError, Recovered, TornTail};
+pub use qcat_core::engine::fold::{Quarantine, Record};
+pub use qcat_core::engine::snapshot::Snapshot as State;
 pub use reader::{Corruption, Entry, NotReplayable, RawRecord, ReadError, Reader, decode};
 pub use scan::Proof;
 pub use segment::{MarketData, RecordHeader, RecordKind};
 pub use snapshot::{PendingSnapshot, SkippedSnapshot, Snapshot, SnapshotWriteError};
-pub use state::{Quarantine, Record, State};
 pub use sync::Waker;
 pub use writer::{AppendError, Journal};
 

@@ -7,12 +7,12 @@ use super::retained::Retained;
 use super::scan::{Hole, Link, Position, Step, Walker, load_chain, prove_durable};
 use super::segment::{HeaderError, RecordKind};
 use super::snapshot::{SkippedSnapshot, Snapshot, newest};
-use super::state::Quarantine;
 use super::sync::{Duties, SPARE, Shared, SyncThread};
 use super::writer::{Active, EMERGENCY};
 use super::{AppendError, Durability, Journal, Options, Priority, SyncBy};
 use crate::disk::{DirLock, Disk, DiskError};
 use crate::wire::WireError;
+use qcat_core::engine::fold::Quarantine;
 use qcat_core::id::Seq;
 use qcat_core::time::Ts;
 use std::path::{Path, PathBuf};
@@ -225,6 +225,7 @@ impl Journal {
         } else {
             // The market data setting stands in the segment's header, so another one begins a segment.
             journal.begin_segment(survey.next, Priority::Emergency)?;
+            journal.fill_active()?;
             journal.shared.sync();
             if let Some(error) = journal.shared.take_error() {
                 return Err(error.into());

@@ -3,9 +3,9 @@
 use super::head::{Head, read_mark};
 use super::scan::{Hole, Proof, Step, Walker, load_chain, prove_durable};
 use super::segment::{MarketData, RecordHeader, RecordKind};
-use super::state::{Quarantine, Record};
 use crate::disk::{Disk, DiskError};
 use crate::wire::{self, WireError};
+use qcat_core::engine::fold::{Quarantine, Record};
 use qcat_core::event::{Admitted, Decision};
 use qcat_core::id::Seq;
 use qcat_core::time::Ts;
@@ -199,7 +199,10 @@ impl Reader {
     /// Whether decisions can be recomputed from what is read: no segment was written without market inputs.
     pub fn replayable(&self) -> Result<(), NotReplayable> {
         let rest = self.walker.links.iter().skip(self.first_link);
-        let without = |l: &&super::scan::Link| l.in_use().is_some_and(|h| h.market_data == MarketData::None);
+        let end = self.end.unwrap_or(u64::MAX);
+        let without = |l: &&super::scan::Link| {
+            l.in_use().is_some_and(|h| h.market_data == MarketData::None && h.first_record <= end)
+        };
         rest.clone().find(without).map_or(Ok(()), |l| Err(NotReplayable(l.path.clone())))
     }
 
@@ -216,6 +219,7 @@ impl Reader {
 
     /// The next record as it is stored; `None` at the end. What a crash or a running writer left unfinished at the end is
     /// not an error.
+    #[inline]
     pub fn next_raw(&mut self) -> Result<Option<RawRecord<'_>>, ReadError> {
         self.skip()?;
         let mut next = self.pending.take();
@@ -242,6 +246,7 @@ impl Reader {
     }
 
     /// Folds everything before the beginning into the head.
+    #[inline]
     fn skip(&mut self) -> Result<(), ReadError> {
         if self.begun {
             return Ok(());
@@ -262,21 +267,22 @@ impl Reader {
         Ok(())
     }
 
+    #[inline]
     fn advance(&mut self) -> Result<Option<RecordHeader>, ReadError> {
         if self.end.is_some_and(|end| self.walker.next > end) {
             return Ok(None);
         }
-        match self.walker.step()? {
-            Step::Record(header) => {
-                self.last_seq = self.last_seq.max(header.seq);
-                Ok(Some(header))
-            }
-            Step::End => self.ended(None),
-            Step::Hole(hole) => self.ended(Some(hole)),
-        }
+        let step = self.walker.step()?;
+        let header = match step {
+            Step::Record(header) => Some(header),
+            Step::End => self.ended(None)?,
+            Step::Hole(hole) => self.ended(Some(hole))?,
+        };
+        self.last_seq = header.map_or(self.last_seq, |header| header.seq.max(self.last_seq));
+        Ok(header)
     }
 
-    /// The end, unless something behind it knows better.
+    /// The end, unless something behind it knows better, or a running writer went on meanwhile.
     fn ended(&mut self, hole: Option<Hole>) -> Result<Option<RecordHeader>, ReadError> {
         let expected = self.walker.next;
         let proof = match self.end {
@@ -284,8 +290,11 @@ impl Reader {
             Some(_) => None,
             None if self.live && hole.is_none() => return Ok(None),
             None => match prove_durable(&*self.disk, &self.walker.links, self.walker.good, expected)? {
-                Some(proof) => Some(proof),
                 None => return Ok(None),
+                Some(proof) => match self.walker.step_again()? {
+                    Step::Record(header) => return Ok(Some(header)),
+                    Step::End | Step::Hole(_) => Some(proof),
+                },
             },
         };
         Err(ReadError::Corrupt(Box::new(corruption(&self.walker, hole, self.last_seq, proof))))

@@ -65,6 +65,7 @@ impl Cursor {
     }
 
     /// The bytes from `offset` on: at least `want` of them unless the file ends before.
+    #[inline]
     fn at(&mut self, offset: u64, want: usize) -> Result<&[u8], DiskError> {
         let inside = offset.checked_sub(self.start).is_some_and(|skip| skip as usize + want <= self.buffer.len());
         if !inside {
@@ -78,6 +79,7 @@ impl Cursor {
     }
 
     /// What stands at `offset`; a record that reaches beyond the end of the file is bad.
+    #[inline]
     fn inspect(&mut self, offset: u64) -> Result<Place, DiskError> {
         match inspect(self.at(offset, RECORD_HEADER)?) {
             Place::Short(total) => match inspect(self.at(offset, total)?) {
@@ -130,6 +132,9 @@ pub(super) struct Walker {
     link: usize,
     cursor: Option<Cursor>,
     offset: u64,
+    /// Where the records of the current segment begin, and the first one that is void.
+    head_len: u64,
+    limit: u64,
     /// The record that is read next.
     pub next: u64,
     /// After the last good record.
@@ -151,6 +156,8 @@ impl Walker {
             link,
             cursor: None,
             offset: 0,
+            head_len: 0,
+            limit: u64::MAX,
             next,
             good: None,
             payload: (0, 0),
@@ -169,12 +176,22 @@ impl Walker {
     }
 
     /// The payload of the record of the last step.
+    #[inline]
     pub fn payload(&mut self) -> Result<&[u8], DiskError> {
         let (offset, len) = self.payload;
         match &mut self.cursor {
             Some(cursor) => Ok(cursor.at(offset + RECORD_HEADER as u64, len)?.get(..len).unwrap_or_default()),
             None => Ok(&[]),
         }
+    }
+
+    /// Steps again on fresh bytes: what a running writer appended after the last look is no damage.
+    pub fn step_again(&mut self) -> Result<Step, DiskError> {
+        if let Some(dir) = self.links.first().and_then(|l| l.path.parent()) {
+            let links = load_chain(&*self.disk, dir)?;
+            self.refresh(links);
+        }
+        self.step()
     }
 
     /// Looks again at what is on disk: more records, more segments, repeated ones.
@@ -187,30 +204,22 @@ impl Walker {
             Some(cursor) => cursor.start = u64::MAX,
             None => self.offset = 0,
         }
-        self.next = self.links.get(self.link).map_or(self.next, |l| l.limit.min(self.next));
+        self.limit = self.links.get(self.link).map_or(u64::MAX, |l| l.limit);
+        self.next = self.next.min(self.limit);
     }
 
     /// Goes on by one record.
+    #[inline]
     pub fn step(&mut self) -> Result<Step, DiskError> {
         loop {
-            let Some(link) = self.links.get(self.link) else { return Ok(Step::End) };
-            let Some(header) = link.in_use().copied() else {
-                self.leave();
-                continue;
-            };
             let Some(cursor) = &mut self.cursor else {
-                if header.first_record != self.next {
-                    let reason =
-                        format!("records {} to {} are missing", self.next, header.first_record.saturating_sub(1));
-                    return Ok(Step::Hole(self.hole_before(reason)));
+                match self.enter()? {
+                    Some(step) => return Ok(step),
+                    None => continue,
                 }
-                let file = self.disk.open_read(&link.path)?;
-                self.cursor = Some(Cursor::new(file, std::mem::take(&mut self.spare_buffer)));
-                self.offset = SEGMENT_HEADER as u64;
-                continue;
             };
-            let in_head = self.offset < header.head_len as u64;
-            if !in_head && self.next == link.limit {
+            let in_head = self.offset < self.head_len;
+            if !in_head && self.next == self.limit {
                 self.leave();
                 continue;
             }
@@ -219,6 +228,25 @@ impl Walker {
         }
     }
 
+    /// Opens the segment that is next, or passes it over.
+    fn enter(&mut self) -> Result<Option<Step>, DiskError> {
+        let Some(link) = self.links.get(self.link) else { return Ok(Some(Step::End)) };
+        let Some(header) = link.in_use().copied() else {
+            self.leave();
+            return Ok(None);
+        };
+        if header.first_record != self.next {
+            let reason = format!("records {} to {} are missing", self.next, header.first_record.saturating_sub(1));
+            return Ok(Some(Step::Hole(self.hole_before(reason))));
+        }
+        let file = self.disk.open_read(&link.path)?;
+        self.limit = link.limit;
+        self.cursor = Some(Cursor::new(file, std::mem::take(&mut self.spare_buffer)));
+        (self.offset, self.head_len) = (SEGMENT_HEADER as u64, header.head_len as u64);
+        Ok(None)
+    }
+
+    #[inline]
     fn take(&mut self, place: Place, in_head: bool) -> Step {
         let belongs = if in_head { 0 } else { self.next };
         let reason = match place {
@@ -226,9 +254,8 @@ impl Walker {
                 self.payload = (self.offset, header.len as usize);
                 self.offset += total as u64;
                 self.next += u64::from(!in_head);
-                let head_len = self.links[self.link].in_use().map_or(0, |h| h.head_len as u64);
                 // A segment counts once its head is whole.
-                if self.offset >= head_len {
+                if self.offset >= self.head_len {
                     self.good = Some(Position { link: self.link, offset: self.offset });
                 }
                 return Step::Record(header);
@@ -238,7 +265,10 @@ impl Walker {
                 self.good = Some(Position { link: self.link, offset: self.offset });
                 return Step::End;
             }
-            Place::Empty => "nothing stands there".to_owned(),
+            Place::Empty => match self.links[self.link + 1..].iter().find_map(Link::in_use) {
+                Some(next) if !in_head => format!("records {belongs} to {} are missing", next.first_record - 1),
+                _ => "nothing stands there".to_owned(),
+            },
             Place::Short(_) | Place::Bad => "its bytes do not match their checksum".to_owned(),
         };
         let (path, offset) = (self.links[self.link].path.clone(), self.offset);

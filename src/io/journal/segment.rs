@@ -66,7 +66,7 @@ pub enum RecordKind {
 }
 
 impl RecordKind {
-    /// All kinds.
+    /// All kinds, by their number from 1.
     pub const ALL: [RecordKind; 8] = [
         RecordKind::Input,
         RecordKind::Decisions,
@@ -78,8 +78,9 @@ impl RecordKind {
         RecordKind::Close,
     ];
 
+    #[inline]
     fn from_byte(byte: u8) -> Option<RecordKind> {
-        RecordKind::ALL.into_iter().find(|kind| *kind as u8 == byte)
+        RecordKind::ALL.get(usize::from(byte).wrapping_sub(1)).copied()
     }
 }
 
@@ -190,6 +191,7 @@ pub struct RecordHeader {
 
 impl RecordHeader {
     /// The newest durable record when this one was written.
+    #[inline]
     pub fn durable(&self) -> u64 {
         self.number.saturating_sub(self.lag as u64)
     }
@@ -209,6 +211,7 @@ pub enum Place {
 }
 
 /// Bytes of a record with this payload.
+#[inline]
 pub fn record_len(payload: usize) -> usize {
     (RECORD_HEADER + payload).next_multiple_of(ALIGN)
 }
@@ -238,6 +241,7 @@ pub fn finish_record(out: &mut Vec<u8>, start: usize, header: &RecordHeader) {
 }
 
 /// Looks at a place where a record may begin; `bytes` reach to the end of the file or of what is at hand.
+#[inline]
 pub fn inspect(bytes: &[u8]) -> Place {
     let Some(header) = bytes.get(..RECORD_HEADER) else {
         return if bytes.iter().all(|b| *b == 0) { Place::Empty } else { Place::Bad };
@@ -278,10 +282,12 @@ pub fn segment_number(name: &str) -> Option<u64> {
     if digits.len() == 12 { digits.parse().ok() } else { None }
 }
 
+#[inline]
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
+#[inline]
 fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut number = [0; 8];
     number.copy_from_slice(&bytes[at..at + 8]);

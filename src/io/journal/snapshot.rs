@@ -7,10 +7,10 @@
 
 use super::head::Head;
 use super::segment::{Place, inspect};
-use super::state::State;
 use super::sync::Shared;
 use crate::disk::{Disk, DiskError};
 use crate::wire::{self, WireError};
+use qcat_core::engine::snapshot::Snapshot as State;
 use qcat_core::id::Seq;
 use qcat_core::time::Ts;
 use std::path::{Path, PathBuf};

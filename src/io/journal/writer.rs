@@ -7,12 +7,12 @@ use super::segment::{
     finish_record, segment_name,
 };
 use super::snapshot::{PendingSnapshot, Snapshot, SnapshotWriteError, encode};
-use super::state::Quarantine;
-use super::state::State;
 use super::sync::{SPARE, Shared, SyncThread, Waker};
 use super::{Durability, Mark, MarketData, Options, Priority};
 use crate::disk::{DirLock, Disk, DiskError, DiskFile};
 use crate::wire::{self, WireError};
+use qcat_core::engine::fold::Quarantine;
+use qcat_core::engine::snapshot::Snapshot as State;
 use qcat_core::event::{Admitted, Decision, Input, Station};
 use qcat_core::id::{Seq, next_epoch};
 use qcat_core::time::Ts;
@@ -380,6 +380,20 @@ impl Journal {
             self.shared.push(file.clone(), true);
         }
         self.active = Some(Active { file, offset: bytes.len() as u64, capacity });
+        Ok(())
+    }
+
+    /// Fills the unused part of the active segment with zeros: the first sync of a reserved but unwritten block costs a
+    /// commit of the file system's own journal. Only for a start; later segments are filled by the sync thread.
+    pub(super) fn fill_active(&mut self) -> Result<(), DiskError> {
+        let Some(Active { file, offset, capacity }) = &self.active else { return Ok(()) };
+        let zeros = vec![0; (1 << 20).min((capacity - offset) as usize)];
+        let mut at = *offset;
+        while at < *capacity {
+            let step = zeros.len().min((capacity - at) as usize);
+            file.write_at(at, &zeros[..step])?;
+            at += step as u64;
+        }
         Ok(())
     }
 

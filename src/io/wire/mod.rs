@@ -5,7 +5,7 @@
 //! Tests: arbitrary values there and back, stored samples of every variant, the stored schema.
 
 #[cfg(test)]
-mod arbitrary;
+pub(crate) mod arbitrary;
 pub mod frozen;
 #[cfg(test)]
 mod samples;

@@ -392,3 +392,6 @@ struct World<'a> {
     markets: &'a Markets,
     account: AccountIx,
 }
+
+#[cfg(test)]
+mod tests;

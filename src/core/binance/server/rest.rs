@@ -6,7 +6,7 @@ use crate::binance::decode::definitions::ExchangeInfo;
 use crate::binance::decode::market::interval;
 use crate::binance::print::{self, OrderFacts};
 use crate::binance::proto::{PeerId, ReplyHeaders, ServerOut};
-use crate::command::{Answer, MarginType, Outcome, Query, TradeCursor, VenueError};
+use crate::command::{Answer, MarginType, Outcome, Query, TradeCursor, VenueError, VenuePosition};
 use crate::id::{AccountIx, SymbolIx, TradeId};
 use crate::market::{BookLevels, Mark};
 use crate::num::Money;
@@ -31,7 +31,7 @@ pub enum Shape {
     Order,
     OpenOrders(Option<SymbolIx>),
     OpenConditionals(Option<SymbolIx>),
-    Trades,
+    Trades { limit: usize, until: Option<Ts> },
     Positions(Option<SymbolIx>),
     Balances,
     PositionMode,
@@ -159,12 +159,22 @@ impl SimExchange {
     }
 
     fn private_call(&mut self, call: &Call<'_>, account: AccountIx, params: &Params, now: Ts) -> Stepped {
-        let ask = |kind, waiting| Ok(Step::Ask(kind, waiting));
-        let query = |query, shape| Ok(Step::Ask(RequestKind::Query(query), Waiting::Query(shape)));
-        let universe = self.venue.universe();
-        let symbol = || params.get("symbol").map(|_| params.instrument(universe).map(|i| i.symbol)).transpose();
         match (call.method, call.path) {
             (method, "/fapi/v1/listenKey") => self.listen_key(method, account, now),
+            (_, "/fapi/v1/order" | "/fapi/v1/openOrder" | "/fapi/v1/algoOrder")
+            | ("DELETE", "/fapi/v1/allOpenOrders" | "/fapi/v1/algoOpenOrders") => {
+                self.order_call(call, account, params, now)
+            }
+            ("GET", path) => self.query_call(path, params),
+            ("POST", path) => self.settings_call(path, params),
+            (method, path) => Err(refuse(-5000, format!("Path {path}, Method {method} is invalid"))),
+        }
+    }
+
+    fn order_call(&mut self, call: &Call<'_>, account: AccountIx, params: &Params, now: Ts) -> Stepped {
+        let ask = |kind, waiting| Ok(Step::Ask(kind, waiting));
+        let universe = self.venue.universe();
+        match (call.method, call.path) {
             ("POST", "/fapi/v1/order") => {
                 let order = params.order(universe, self.next_command)?;
                 self.count_order(account, now)?;
@@ -212,25 +222,38 @@ impl SimExchange {
                 let done = r#"{"code":200,"msg":"The operation of cancel all open order is done."}"#;
                 ask(RequestKind::CancelAll { symbol, conditional }, Waiting::Acknowledge(done.to_owned()))
             }
-            ("GET", "/fapi/v1/openOrders") => query(Query::OpenOrders, Shape::OpenOrders(symbol()?)),
-            ("GET", "/fapi/v1/openAlgoOrders") => query(Query::OpenConditionals, Shape::OpenConditionals(symbol()?)),
-            ("GET", "/fapi/v1/userTrades") => {
+            (method, path) => Err(refuse(-5000, format!("Path {path}, Method {method} is invalid"))),
+        }
+    }
+
+    fn query_call(&self, path: &str, params: &Params) -> Stepped {
+        let query = |query, shape| Ok(Step::Ask(RequestKind::Query(query), Waiting::Query(shape)));
+        let universe = self.venue.universe();
+        let symbol = || params.get("symbol").map(|_| params.instrument(universe).map(|i| i.symbol)).transpose();
+        match path {
+            "/fapi/v1/openOrders" => query(Query::OpenOrders, Shape::OpenOrders(symbol()?)),
+            "/fapi/v1/openAlgoOrders" => query(Query::OpenConditionals, Shape::OpenConditionals(symbol()?)),
+            "/fapi/v1/userTrades" => {
                 let symbol = params.instrument(universe)?.symbol;
                 let from = match (params.number("fromId")?, params.time("startTime")?) {
                     (Some(id), _) => TradeCursor::Id(TradeId(id)),
                     (None, start) => TradeCursor::Time(start.unwrap_or(Ts::ZERO)),
                 };
-                query(Query::Trades { symbol, from }, Shape::Trades)
+                let limit = match params.number("limit")?.unwrap_or(500) {
+                    limit @ 1..=1000 => limit as usize,
+                    limit => {
+                        return Err(refuse(-1130, format!("Data sent for parameter 'limit' is not valid: {limit}.")));
+                    }
+                };
+                query(Query::Trades { symbol, from }, Shape::Trades { limit, until: params.time("endTime")? })
             }
-            ("GET", "/fapi/v3/positionRisk" | "/fapi/v2/positionRisk") => {
-                query(Query::Positions, Shape::Positions(symbol()?))
-            }
-            ("GET", "/fapi/v3/balance" | "/fapi/v2/balance") => query(Query::Balances, Shape::Balances),
-            ("GET", "/fapi/v1/positionSide/dual") => query(Query::Settings, Shape::PositionMode),
-            ("GET", "/fapi/v1/multiAssetsMargin") => query(Query::Settings, Shape::MultiAssets),
-            ("GET", "/fapi/v1/symbolConfig") => query(Query::Settings, Shape::SymbolConfig(symbol()?)),
-            ("GET", "/fapi/v1/accountConfig") => query(Query::Settings, Shape::AccountConfig),
-            ("GET", "/fapi/v1/leverageBracket") => {
+            "/fapi/v3/positionRisk" | "/fapi/v2/positionRisk" => query(Query::Positions, Shape::Positions(symbol()?)),
+            "/fapi/v3/balance" | "/fapi/v2/balance" => query(Query::Balances, Shape::Balances),
+            "/fapi/v1/positionSide/dual" => query(Query::Settings, Shape::PositionMode),
+            "/fapi/v1/multiAssetsMargin" => query(Query::Settings, Shape::MultiAssets),
+            "/fapi/v1/symbolConfig" => query(Query::Settings, Shape::SymbolConfig(symbol()?)),
+            "/fapi/v1/accountConfig" => query(Query::Settings, Shape::AccountConfig),
+            "/fapi/v1/leverageBracket" => {
                 let mut body = String::new();
                 let wanted = symbol()?;
                 let listed = universe.instruments().iter().filter(|i| wanted.is_none_or(|w| w == i.symbol));
@@ -240,8 +263,7 @@ impl SimExchange {
                 });
                 Ok(Step::Body(body))
             }
-            ("POST", path) => self.settings_call(path, params),
-            (method, path) => Err(refuse(-5000, format!("Path {path}, Method {method} is invalid"))),
+            path => Err(refuse(-5000, format!("Path {path}, Method GET is invalid"))),
         }
     }
 
@@ -294,7 +316,8 @@ impl SimExchange {
     }
 
     fn listen_key(&mut self, method: &str, account: AccountIx, now: Ts) -> Stepped {
-        let mine = self.keys.iter().find(|(_, key)| key.account == account).map(|(text, _)| text.clone());
+        let live = |key: &Key| key.account == account && key.expires > now;
+        let mine = self.keys.iter().find(|(_, key)| live(key)).map(|(text, _)| text.clone());
         let missing = || refuse(-1125, "This listenKey does not exist.");
         let text = match method {
             "POST" => mine.unwrap_or_else(|| {
@@ -307,7 +330,10 @@ impl SimExchange {
             }),
             "PUT" => mine.ok_or_else(missing)?,
             "DELETE" => {
-                self.keys.remove(&mine.ok_or_else(missing)?);
+                // It ends like one that expires: its streams are told and closed.
+                if let Some(key) = self.keys.get_mut(&mine.ok_or_else(missing)?) {
+                    key.expires = now;
+                }
                 return Ok(Step::Body("{}".to_owned()));
             }
             method => return Err(refuse(-5000, format!("Path /fapi/v1/listenKey, Method {method} is invalid"))),
@@ -437,22 +463,11 @@ fn print_answer(body: &mut String, answer: &Answer, shape: &Shape, world: &World
                 print::algo_order(out, order, order.exchange_time, universe)
             });
         }
-        (Answer::Trades { trades, .. }, _) => {
-            print::list(body, trades, |out, trade| print::user_trade(out, trade, universe));
+        (Answer::Trades { trades, .. }, Shape::Trades { limit, until }) => {
+            let wanted = trades.iter().filter(|t| until.is_none_or(|until| t.fill.exchange_time <= until));
+            print::list(body, wanted.take(*limit), |out, trade| print::user_trade(out, trade, universe));
         }
-        (Answer::Positions(positions), Shape::Positions(only)) => {
-            print::list(body, positions.iter().filter(|p| wanted(only, p.symbol)), |out, position| {
-                let market = world.markets.market(position.symbol);
-                let price = market.reference_price().unwrap_or(position.entry_price);
-                let unknown = Mark {
-                    mark_price: price,
-                    index_price: price,
-                    funding_rate: crate::num::Rate::ZERO,
-                    next_funding: Ts::ZERO,
-                };
-                print::position(out, position, &market.mark.unwrap_or(unknown), universe, now)
-            });
-        }
+        (Answer::Positions(positions), Shape::Positions(only)) => print_positions(body, positions, *only, world, now),
         (Answer::Balances(balances), _) => {
             print::list(body, balances, |out, balance| {
                 let available = world.venue.margin(world.account, balance.wallet.asset).map(|m| m.available);
@@ -477,4 +492,19 @@ fn print_answer(body: &mut String, answer: &Answer, shape: &Shape, world: &World
         // The venue answers each question in its own kind.
         _ => body.push_str("{}"),
     }
+}
+
+fn print_positions(body: &mut String, all: &[VenuePosition], only: Option<SymbolIx>, world: &World<'_>, now: Ts) {
+    let wanted = all.iter().filter(|p| only.is_none_or(|only| only == p.symbol));
+    print::list(body, wanted, |out, position| {
+        let market = world.markets.market(position.symbol);
+        let price = market.reference_price().unwrap_or(position.entry_price);
+        let unknown = Mark {
+            mark_price: price,
+            index_price: price,
+            funding_rate: crate::num::Rate::ZERO,
+            next_funding: Ts::ZERO,
+        };
+        print::position(out, position, &market.mark.unwrap_or(unknown), world.venue.universe(), now)
+    });
 }

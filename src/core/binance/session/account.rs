@@ -4,7 +4,7 @@
 //! signed requests; each gets exactly one [`Outcome`] (besides `Written`) or one [`QueryAnswer`], whatever happens to it.
 //! Rate limits are held here, before anything is written.
 
-use super::link::{Link, LinkDue};
+use super::link::{Link, LinkState};
 use super::{Session, World, note};
 use crate::binance::decode::{self, Frame};
 use crate::binance::encode::{self, Encoded, Stamp};
@@ -26,6 +26,11 @@ use rand_core::SeedableRng;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+mod answers;
+mod start;
+#[cfg(test)]
+mod tests;
 
 /// What an account session needs to know.
 #[derive(Debug, Clone)]
@@ -49,6 +54,8 @@ const OFFSET_EVERY: Span = Span::from_secs(10 * 60);
 /// Pause before a failed start-up request is tried again.
 const RETRY: Span = Span::from_secs(2);
 const LISTEN_KEY: &str = "/fapi/v1/listenKey";
+/// The account has placed too many orders in a window.
+const TOO_MANY_ORDERS: i32 = -1015;
 
 /// What a request is for.
 #[derive(Debug)]
@@ -164,13 +171,9 @@ impl AccountSession {
 
     /// Sends a released command.
     pub fn command(&mut self, command: VenueCommand, world: &World<'_>, out: &mut Vec<Action>) {
-        let exchange_now = self.exchange_now(world.now);
-        let stamp = Stamp { at: exchange_now, window: self.options.recv_window };
+        let stamp = Stamp { at: self.exchange_now(world.now), window: self.options.recv_window };
         let id = command.id;
-        let limited = self.take_limits(&command.kind, exchange_now);
-        if let Err(until) = limited {
-            // Limits are counted in the exchange's time; who waits for them counts in ours.
-            let until = world.now.plus(until.since(exchange_now));
+        if let Err(until) = self.take_limits(&command.kind, world.now) {
             return self.not_sent(id, &command.kind, Outcome::Limited(until), out);
         }
         if let CommandKind::Query(Query::Settings) = command.kind {
@@ -196,10 +199,15 @@ impl AccountSession {
         self.offset.unwrap_or_default().exchange_time(now)
     }
 
-    fn take_limits(&mut self, kind: &CommandKind, exchange_now: Ts) -> Result<(), Ts> {
-        let is_order = matches!(kind, CommandKind::Place(_) | CommandKind::Modify { .. });
-        self.weight.borrow_mut().take(weight(kind), !matches!(kind, CommandKind::Query(_)), exchange_now)?;
-        if is_order { self.orders.take(exchange_now) } else { Ok(()) }
+    /// Takes what a command costs. `Err`: when to try again, in our time.
+    fn take_limits(&mut self, kind: &CommandKind, now: Ts) -> Result<(), Ts> {
+        self.weight.borrow_mut().take(weight(kind), !matches!(kind, CommandKind::Query(_)), now)?;
+        if matches!(kind, CommandKind::Place(_) | CommandKind::Modify { .. }) {
+            // Orders are counted in the exchange's time; who waits for them counts in ours.
+            let exchange_now = self.exchange_now(now);
+            return self.orders.take(exchange_now).map_err(|until| now.plus(until.since(exchange_now)));
+        }
+        Ok(())
     }
 
     fn not_sent(&self, id: CommandId, kind: &CommandKind, outcome: Outcome, out: &mut Vec<Action>) {
@@ -227,58 +235,13 @@ impl AccountSession {
         out.push(Action::Http(HttpRequest { id, method, path, query, auth, timeout: REQUEST_TIMEOUT, urgent }));
     }
 
-    /// Does the next step of the start: time, key, link.
-    fn proceed(&mut self, world: &World<'_>, out: &mut Vec<Action>) {
-        self.start_at = None;
-        if self.offset.is_none() {
-            self.measure(world.now, out);
-        } else if self.key.is_none() {
-            let encoded = Encoded { method: Method::Post, path: LISTEN_KEY, query: String::new(), auth: Auth::Key };
-            self.request(encoded, Pending::Key, false, out);
-        } else {
-            self.connect(world.now, out);
-        }
-    }
-
-    fn measure(&mut self, now: Ts, out: &mut Vec<Action>) {
-        self.measure_at = None;
-        let encoded = Encoded { method: Method::Get, path: "/fapi/v1/time", query: String::new(), auth: Auth::None };
-        self.request(encoded, Pending::Time { sent: now }, false, out);
-    }
-
-    fn connect(&mut self, now: Ts, out: &mut Vec<Action>) {
-        let Some(key) = &self.key else { return };
-        let mut url = format!("{}/ws?listenKey=", self.options.ws_private_url.trim_end_matches('/'));
-        encode::percent_encode(&mut url, key);
-        self.link.connecting(now);
-        out.push(Action::Connect { link: PRIVATE, url });
-    }
-
-    fn link_down(&mut self, fault: StreamFault, now: Ts, out: &mut Vec<Action>) {
-        if self.link.is_up() {
-            out.push(Action::Offer(Input::Stream(StreamState::UserDown(self.options.account, fault))));
-        }
-        self.link.down(now);
-    }
-
-    /// The key is void: make a new one, and connect with it.
-    fn key_lost(&mut self, world: &World<'_>, out: &mut Vec<Action>) {
-        (self.key, self.extend_at) = (None, None);
-        if !matches!(self.link.state(), super::link::LinkState::Down { .. }) {
-            out.push(Action::Close { link: PRIVATE });
-            self.link_down(StreamFault::LinkLost, world.now, out);
-        }
-        self.link.rest();
-        self.start_at = Some(world.now);
-    }
-
     fn frame(&mut self, bytes: &[u8], world: &World<'_>, out: &mut Vec<Action>) {
         match decode::decode_frame(bytes, world.universe, Some(self.options.account), world.now) {
             Ok(Frame::User(report)) => out.push(Action::Offer(Input::Report(report))),
             Ok(Frame::MarginCalls(calls)) => {
                 out.extend(calls.into_iter().map(|call| Action::Offer(Input::Report(call))));
             }
-            Ok(Frame::ListenKeyExpired) => self.key_lost(world, out),
+            Ok(Frame::ListenKeyExpired) => self.restart(StreamFault::LinkLost, true, world.now, out),
             Ok(Frame::Unknown(kind)) => {
                 self.unknown_frames += 1;
                 note(out, "frame_unknown", format!("unknown kind of message `{kind}`"), bytes);
@@ -288,6 +251,9 @@ impl AccountSession {
                 // A report that cannot be read may have been a fill: only a reconciliation can tell.
                 self.malformed_frames += 1;
                 note(out, "frame_malformed", error, bytes);
+                if !self.link.is_up() {
+                    return;
+                }
                 let account = self.options.account;
                 out.push(Action::Offer(Input::Stream(StreamState::UserDown(account, StreamFault::Gap))));
                 out.push(Action::Offer(Input::Stream(StreamState::UserUp(account))));
@@ -305,168 +271,33 @@ impl AccountSession {
         out: &mut Vec<Action>,
     ) {
         let exchange_now = self.exchange_now(world.now);
-        self.weight.borrow_mut().learn(status, headers, exchange_now);
         self.orders.learn(headers, exchange_now);
-        let Some(pending) = self.pending.remove(&id) else { return };
-        if status == 200 {
-            return self.accepted(pending, body, world, out);
+        let error = (status != 200).then(|| decode::rest::error(status, body));
+        let orders_full = error.as_ref().is_some_and(|error| error.code == TOO_MANY_ORDERS);
+        if orders_full {
+            // It closes orders, not the address: cancels and questions still pass.
+            self.orders.exhausted(exchange_now);
         }
-        let error = decode::rest::error(status, body);
+        self.weight.borrow_mut().learn(if orders_full { 400 } else { status }, headers, world.now);
+        let Some(pending) = self.pending.remove(&id) else { return };
+        let Some(error) = error else { return self.accepted(pending, body, world, out) };
         match error::meaning(status, error.code, &error.message) {
             Meaning::Clock => self.measure_at = Some(world.now),
             Meaning::Credentials => note(out, "credentials_refused", format!("{}: {}", error.code, error.message), &[]),
-            Meaning::ListenKey => self.key_lost(world, out),
-            Meaning::Refused | Meaning::Unknown | Meaning::RateLimited => {}
+            Meaning::ListenKey if matches!(pending, Pending::ExtendKey) => {
+                self.restart(StreamFault::LinkLost, true, world.now, out);
+            }
+            Meaning::ListenKey | Meaning::Refused | Meaning::Unknown | Meaning::RateLimited => {}
         }
         self.refused(pending, status, error, headers.retry_after, world, out);
-    }
-
-    fn accepted(&mut self, pending: Pending, body: &[u8], world: &World<'_>, out: &mut Vec<Action>) {
-        match pending {
-            Pending::Command { id, kind } => match kind {
-                CommandKind::Query(query) => {
-                    let result = answer(&query, body, world, self.options.account).map_err(|e| unreadable(&e));
-                    self.answer(id, result, out);
-                }
-                kind => self.executed(id, &kind, body, world, out),
-            },
-            Pending::AfterCancel { id } => {
-                let outcome = match decode::rest::algo_order(body, world.universe, self.options.account) {
-                    Ok(report) => Outcome::Conditional(Box::new(report)),
-                    Err(error) => Outcome::Unknown(unreadable(&error)),
-                };
-                self.outcome(id, outcome, out);
-            }
-            Pending::Settings { id, part } => self.settings_part(id, part, body, world, out),
-            Pending::Time { sent } => match decode::rest::time(body) {
-                Ok(server) => {
-                    self.offset = Some(ClockOffset::measured(sent, world.now, server));
-                    self.measure_at = Some(world.now.plus(OFFSET_EVERY));
-                    if self.key.is_none() {
-                        self.proceed(world, out);
-                    }
-                }
-                Err(error) => {
-                    note(out, "answer_malformed", error, body);
-                    self.measure_at = Some(world.now.plus(RETRY));
-                }
-            },
-            Pending::Key => match decode::rest::listen_key(body) {
-                Ok(key) => {
-                    self.key = Some(key);
-                    self.extend_at = Some(world.now.plus(KEY_EXTEND));
-                    self.connect(world.now, out);
-                }
-                Err(error) => {
-                    note(out, "answer_malformed", error, &[]);
-                    self.start_at = Some(world.now.plus(RETRY));
-                }
-            },
-            Pending::ExtendKey => self.extend_at = Some(world.now.plus(KEY_EXTEND)),
-        }
-    }
-
-    /// An order was placed, changed or cancelled.
-    fn executed(&mut self, id: CommandId, kind: &CommandKind, body: &[u8], world: &World<'_>, out: &mut Vec<Action>) {
-        let account = self.options.account;
-        let outcome = match kind {
-            CommandKind::Cancel { symbol, key, conditional: true } => {
-                let query = CommandKind::Query(Query::Order { symbol: *symbol, key: *key, conditional: true });
-                let stamp = Stamp { at: self.exchange_now(world.now), window: self.options.recv_window };
-                match encode::command(&query, world.universe, stamp) {
-                    Ok(encoded) => return self.request(encoded, Pending::AfterCancel { id }, true, out),
-                    Err(error) => Outcome::Unknown(unreadable(&error)),
-                }
-            }
-            CommandKind::Place(order) if order.intent.terms.is_conditional() => {
-                match decode::rest::algo_order(body, world.universe, account) {
-                    Ok(report) => Outcome::Conditional(Box::new(report)),
-                    Err(error) => Outcome::Unknown(unreadable(&error)),
-                }
-            }
-            _ => match decode::rest::order(body, world.universe, account) {
-                Ok(report) => Outcome::Order(Box::new(report)),
-                Err(error) => Outcome::Unknown(unreadable(&error)),
-            },
-        };
-        self.outcome(id, outcome, out);
-    }
-
-    fn settings_part(&mut self, id: CommandId, part: usize, body: &[u8], world: &World<'_>, out: &mut Vec<Action>) {
-        let Some(parts) = self.settings.get_mut(&id) else { return };
-        let taken = match part {
-            0 => decode::rest::position_mode(body).map(|mode| parts.mode = Some(mode)),
-            1 => decode::rest::multi_assets(body).map(|multi| parts.multi_assets = Some(multi)),
-            _ => decode::rest::symbol_config(body, world.universe).map(|symbols| parts.symbols = Some(symbols)),
-        };
-        if let Err(error) = taken {
-            self.settings.remove(&id);
-            return self.answer(id, Err(unreadable(&error)), out);
-        }
-        if let SettingsParts { mode: Some(position_mode), multi_assets: Some(multi_assets), symbols: Some(_) } = *parts
-        {
-            let symbols = self.settings.remove(&id).and_then(|parts| parts.symbols).unwrap_or_default();
-            let settings = AccountSettings { position_mode, multi_assets, symbols };
-            self.answer(id, Ok(Answer::Settings(settings)), out);
-        }
-    }
-
-    /// The exchange answered with an error.
-    fn refused(
-        &mut self,
-        pending: Pending,
-        status: u16,
-        error: VenueError,
-        retry_after: Option<Span>,
-        world: &World<'_>,
-        out: &mut Vec<Action>,
-    ) {
-        match pending {
-            Pending::Command { id, kind: CommandKind::Query(query) } => {
-                let unknown = matches!(query, Query::Order { .. }) && error.is_unknown_order();
-                self.answer(id, if unknown { Ok(Answer::NoSuchOrder) } else { Err(error) }, out);
-            }
-            Pending::Command { id, .. } => self.outcome(id, error::outcome(status, error, retry_after, world.now), out),
-            Pending::AfterCancel { id } => self.outcome(id, Outcome::Unknown(error), out),
-            Pending::Settings { id, .. } => {
-                // The first failed part answers for all.
-                if self.settings.remove(&id).is_some() {
-                    self.answer(id, Err(error), out);
-                }
-            }
-            Pending::Time { .. } => self.measure_at = Some(world.now.plus(retry_after.unwrap_or(RETRY))),
-            Pending::Key => {
-                note(out, "listen_key_refused", format!("{}: {}", error.code, error.message), &[]);
-                self.start_at = Some(world.now.plus(retry_after.unwrap_or(RETRY)));
-            }
-            Pending::ExtendKey => self.extend_at = self.extend_at.map(|_| world.now.plus(RETRY)),
-        }
-    }
-
-    /// No answer came.
-    fn failed(&mut self, id: RequestId, written: bool, timed_out: bool, world: &World<'_>, out: &mut Vec<Action>) {
-        let Some(pending) = self.pending.remove(&id) else { return };
-        let outcome = match (written, timed_out) {
-            (false, _) => Outcome::NotSent,
-            (true, true) => Outcome::TimedOut,
-            (true, false) => Outcome::LinkLost,
-        };
-        match pending {
-            Pending::Command { id, kind: CommandKind::Query(_) } => {
-                let message = format!("no answer ({outcome:?})").into();
-                self.answer(id, Err(VenueError { code: 0, message }), out);
-            }
-            Pending::Command { id, .. } => self.outcome(id, outcome, out),
-            pending => {
-                let error = VenueError { code: 0, message: format!("no answer ({outcome:?})").into() };
-                self.refused(pending, 0, error, None, world, out);
-            }
-        }
     }
 }
 
 impl Session for AccountSession {
     fn start(&mut self, world: &World<'_>, out: &mut Vec<Action>) {
+        // Until the user stream is open, reports may be missing.
+        let down = StreamState::UserDown(self.options.account, StreamFault::LinkLost);
+        out.push(Action::Offer(Input::Stream(down)));
         self.proceed(world, out);
     }
 
@@ -480,11 +311,7 @@ impl Session for AccountSession {
             }
             Incoming::LinkDown { reason, .. } => {
                 note(out, "link_down", format!("private link: {reason}"), &[]);
-                self.link_down(StreamFault::LinkLost, world.now, out);
-                // The key may be what was refused: POST returns the live one or makes a new one.
-                (self.key, self.extend_at) = (None, None);
-                self.start_at = self.link.next_timeout();
-                self.link.rest();
+                self.restart(StreamFault::LinkLost, false, world.now, out);
             }
             Incoming::Written(id) => {
                 if let Some(Pending::Command { id, kind }) = self.pending.get(&id)
@@ -511,17 +338,11 @@ impl Session for AccountSession {
             self.proceed(world, out);
         }
         if due(self.extend_at) {
-            self.extend_at = Some(world.now.plus(KEY_EXTEND));
-            let encoded = Encoded { method: Method::Put, path: LISTEN_KEY, query: String::new(), auth: Auth::Key };
-            self.request(encoded, Pending::ExtendKey, false, out);
+            self.extend_key(world.now, out);
         }
-        match self.link.due(world.now) {
-            None => {}
-            Some(LinkDue::Connect) => self.connect(world.now, out),
-            Some(LinkDue::AttemptHangs | LinkDue::Renew) => {
-                out.push(Action::Close { link: PRIVATE });
-                self.link_down(StreamFault::LinkLost, world.now, out);
-            }
+        // A link that is down is brought back by the start.
+        if self.link.due(world.now).is_some() {
+            self.restart(StreamFault::LinkLost, true, world.now, out);
         }
     }
 }
@@ -539,31 +360,4 @@ fn weight(kind: &CommandKind) -> u32 {
             Query::Settings => 30 + 30 + 5,
         },
     }
-}
-
-fn answer(query: &Query, body: &[u8], world: &World<'_>, account: AccountIx) -> Result<Answer, decode::DecodeError> {
-    let universe = world.universe;
-    Ok(match query {
-        Query::Order { conditional: false, .. } => {
-            Answer::Order(Box::new(decode::rest::order(body, universe, account)?))
-        }
-        Query::Order { conditional: true, .. } => {
-            Answer::Conditional(Box::new(decode::rest::algo_order(body, universe, account)?))
-        }
-        Query::OpenOrders => Answer::OpenOrders(decode::rest::orders(body, universe, account)?),
-        Query::OpenConditionals => Answer::OpenConditionals(decode::rest::algo_orders(body, universe, account)?),
-        Query::Trades { symbol, .. } => {
-            let trades = decode::rest::user_trades(body, universe)?;
-            let complete = trades.len() < encode::TRADES_PAGE;
-            Answer::Trades { symbol: *symbol, trades, complete }
-        }
-        Query::Positions => Answer::Positions(decode::rest::positions(body, universe)?),
-        Query::Balances => Answer::Balances(decode::rest::balances(body, universe)?),
-        // Settings come in three parts and never here.
-        Query::Settings => Answer::NoSuchOrder,
-    })
-}
-
-fn unreadable(error: &dyn std::error::Error) -> VenueError {
-    VenueError { code: 0, message: format!("the answer could not be read: {error}").into() }
 }

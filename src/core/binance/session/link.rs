@@ -9,9 +9,10 @@ use rand_core::Rng;
 const LIFETIME: Span = Span::from_secs(23 * 3600 + 1800);
 /// A connection attempt that is not answered for this long is given up.
 const CONNECT_TIMEOUT: Span = Span::from_secs(10);
-/// First pause before trying again; doubles up to [`BACKOFF_MAX`], and half of it is chance.
+/// First pause before trying again; doubles up to `BACKOFF_MAX`, and half of it is chance.
 const BACKOFF: Span = Span::from_millis(250);
-const BACKOFF_MAX: Span = Span::from_secs(30);
+/// The longest pause: far below the exchange's bound of 300 attempts in five minutes, and short enough to be back soon.
+const BACKOFF_MAX: Span = Span::from_secs(10);
 /// A connection that lived this long has proved itself: the next failure begins with the first pause.
 const PROVED: Span = Span::from_secs(30);
 

@@ -267,7 +267,9 @@ impl MarketSession {
             }
             Depth::Live { last_id } if levels.last_id <= *last_id => {}
             Depth::Bridging { snapshot_id } if levels.last_id < *snapshot_id => {}
-            Depth::Bridging { snapshot_id } if levels.first_id <= *snapshot_id => {
+            Depth::Bridging { snapshot_id }
+                if levels.first_id <= *snapshot_id || levels.previous_id == *snapshot_id =>
+            {
                 self.symbols[at].depth = Depth::Live { last_id: levels.last_id };
                 out.push(Action::Offer(Input::Market(input)));
                 self.maybe_up(at, out);
@@ -357,6 +359,7 @@ impl MarketSession {
         diffs.retain(|d| matches!(&d.event, MarketEvent::BookDelta(l) if l.last_id >= snapshot_id));
         if let Some(MarketEvent::BookDelta(first)) = diffs.first().map(|d| &d.event)
             && first.first_id > snapshot_id
+            && first.previous_id != snapshot_id
         {
             // The snapshot is older than the buffer: ask again.
             *ask_at = now.plus(SNAPSHOT_PAUSE);
@@ -515,3 +518,6 @@ impl Session for MarketSession {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

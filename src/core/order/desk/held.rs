@@ -113,14 +113,14 @@ impl Desk {
         }
     }
 
-    /// Orders that could still be the owner: they have no number, and no answer since the stranger was seen; or they are on
+    /// Orders that could still be the owner: they have no number, and no answer to a question from after the stranger was seen; or they are on
     /// their way into the book just now.
     fn owners_left(&self, held: &Held, symbol: SymbolIx) -> Vec<OrderRef> {
         let waiting_only = !held.reports.is_empty();
         let open = |id: &OrderRef| self.state.open.get(id).map(|entry| &entry.order);
         let may_own = |order: &Order| {
             let on_its_way = matches!(order.phase, Phase::Triggering { .. }) && !order.stuck;
-            order.side == held.side && (order.answered_at < held.since || on_its_way)
+            order.side == held.side && (order.answered_at <= held.since || on_its_way)
         };
         let candidates = self.state.candidates(symbol, waiting_only);
         candidates.filter(|id| open(id).is_some_and(may_own)).collect()

@@ -92,7 +92,12 @@ impl Wire {
         self.chance.length(self.chance.faults.stall_max)
     }
 
-    /// Plans the next trouble of a kind.
+    /// Whether a kind of trouble is switched on.
+    pub fn is_on(&self, trouble: Trouble) -> bool {
+        self.chance.mean(trouble).is_some()
+    }
+
+    /// Plans the next trouble of a kind, from here on.
     pub fn plan(&mut self, trouble: Trouble, now: Ts) {
         if let Some(pause) = self.chance.next(trouble) {
             self.schedule(now.plus(pause), Parcel::Trouble(trouble));
@@ -157,7 +162,7 @@ impl Wire {
     }
 
     /// What a session wants of its shell.
-    pub fn from_client(&mut self, who: Who, action: Action, now: Ts) {
+    pub fn of_client(&mut self, who: Who, action: Action, now: Ts) {
         match action {
             Action::Connect { link, url } => self.connect(who, link, &url, now),
             Action::Close { link } => self.close(who, link, now),
@@ -250,7 +255,7 @@ impl Wire {
     }
 
     /// What the exchange wants of its shell.
-    pub fn from_server(&mut self, out: ServerOut, now: Ts) {
+    pub fn of_server(&mut self, out: ServerOut, now: Ts) {
         match out {
             ServerOut::Accept { peer } => self.send_down(peer, Parcel::Up { peer }, now),
             ServerOut::Refuse { peer, status, body } => {

@@ -4,7 +4,6 @@ use crate::disk::{Disk, SimDisk};
 use crate::journal::{
     AppendError, Durability, Entry, Journal, Mark, Options, Priority, Reader, Recovered, State, SyncBy,
 };
-use qcat_core::config::EngineConfig;
 use qcat_core::event::{Admitted, Alert, AlertCode, Decision, Input, Station};
 use qcat_core::id::{AssetIx, Seq, StrategyIx, SymbolIx, TradeId};
 use qcat_core::instrument::Definition;
@@ -99,14 +98,6 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn last_seq(&self) -> u64 {
-        let seq = |e: &Entry| match e {
-            Entry::Input(admitted) => Some(admitted.seq.0),
-            _ => None,
-        };
-        self.entries.iter().rev().find_map(seq).unwrap_or(0)
-    }
-
     fn observe(&mut self, journal: &Journal) {
         self.durable = self.durable.max(journal.durable().0);
     }
@@ -119,7 +110,7 @@ pub fn step(journal: &mut Journal, dice: &mut Dice, log: &mut Log) -> Result<(),
     match dice.roll(12) {
         0..=5 => {
             let made = match dice.roll(8) {
-                0 => Input::Configuration(Box::new(EngineConfig::default())),
+                0 => Input::Configuration(Box::default()),
                 1 => {
                     let asset = AssetIx(journal.head().universe.assets().count() as u16);
                     Input::Definition(Definition::Asset { asset, name: format!("A{}", asset.0).into() })

@@ -441,13 +441,34 @@ fn a_triggered_order_and_lists_that_are_old() {
     check(Scenario { foreign_child: true, list: true, faults: 1, ..TRIGGERING });
 }
 
-/// The same, deeper: `cargo test --release -- --ignored deep`.
+// The same, deeper, minutes each: `cargo test -p qcat-core --lib -- --ignored deep`.
+
 #[test]
 #[ignore = "takes minutes"]
-fn deep() {
+fn deep_limit() {
     check(Scenario { depth: 9, ..PLAIN });
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn deep_modified_and_cancelled() {
     check(Scenario { depth: 8, cancel: true, modify: true, tick: 0, ..PLAIN });
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn deep_lists() {
     check(Scenario { depth: 8, list: true, cancel: true, ..PLAIN });
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn deep_triggered() {
     check(Scenario { depth: 8, cancel: true, ..TRIGGERING });
+}
+
+#[test]
+#[ignore = "takes minutes"]
+fn deep_strangers() {
     check(Scenario { depth: 8, foreign_child: true, list: true, ..TRIGGERING });
 }
