@@ -107,7 +107,9 @@ fn appends(c: &mut Criterion) {
     let mut seq = 0;
     group.bench_function("group of 64, synced by the caller", |b| {
         b.iter(|| {
-            (0..GROUP).for_each(|_| drop(black_box(append(&mut journal, &mut seq))));
+            (0..GROUP).for_each(|_| {
+                black_box(append(&mut journal, &mut seq));
+            });
             journal.sync_now().expect("synced");
         })
     });
@@ -117,7 +119,9 @@ fn appends(c: &mut Criterion) {
     let mut seq = 0;
     group.bench_function("group of 64, synced by the thread", |b| {
         b.iter(|| {
-            (0..GROUP).for_each(|_| drop(black_box(append(&mut journal, &mut seq))));
+            (0..GROUP).for_each(|_| {
+                black_box(append(&mut journal, &mut seq));
+            });
             journal.sync_now().expect("synced");
         })
     });
@@ -154,7 +158,9 @@ fn recovery(c: &mut Criterion) {
     let dir = scratch();
     let mut journal = open(dir.path(), Durability::Async, SyncBy::Thread);
     let mut seq = 0;
-    (0..RECORDS).for_each(|_| drop(black_box(append(&mut journal, &mut seq))));
+    (0..RECORDS).for_each(|_| {
+        black_box(append(&mut journal, &mut seq));
+    });
     journal.close().expect("closed");
     let names = RealDisk.list(dir.path()).expect("listed");
     let segments: Vec<PathBuf> =

@@ -152,7 +152,7 @@ fn crash(seed: u64, cuts: &[Moment]) {
             Err(_) => Cut::Time(time.unwrap()),
         };
         let mut kept = None;
-        while let Some(event) = market.next() {
+        for event in market.by_ref() {
             let at = event.exchange_time;
             driver
                 .run([event], &mut |engine| {

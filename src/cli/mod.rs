@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 mod backtest;
 mod demo;
+mod journal;
+mod replay;
 mod run;
 mod sim;
 
@@ -42,6 +44,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Run strategies through recorded or generated market data and print what came of it.
     Backtest(backtest::Arguments),
+    /// Look through a journal.
+    Journal(journal::Arguments),
+    /// Recompute the decisions of a journal and compare them with the recorded ones.
+    Replay(replay::Arguments),
     /// Serve the simulated exchange on loopback.
     Sim(sim::Arguments),
 }
@@ -59,6 +65,8 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Backtest(arguments) => backtest::run(&arguments),
+        Command::Journal(arguments) => journal::run(&arguments),
+        Command::Replay(arguments) => replay::run(&arguments),
         Command::Sim(arguments) => sim::run(&arguments),
     })
 }

@@ -25,7 +25,8 @@ pub(super) struct Plan {
     skipped: BTreeSet<Seq>,
     /// The last record of each snapshot that was stored.
     pub snapshots: BTreeSet<u64>,
-    /// By the record that notes it, the snapshot that recovery begins with from then on.
+    /// By the record that notes it, the last record of the snapshot that recovery begins with from then on; 0 for none. A start
+    /// notes its own, because the life before may have ended between a snapshot and its note.
     pub noted: BTreeMap<u64, u64>,
 }
 
@@ -56,13 +57,6 @@ impl Plan {
             return Err(ReplayError::Empty(dir.to_owned()));
         }
         plan.skipped.extend(look.marked.iter().map(|(seq, _)| *seq));
-        // A snapshot on disk that the journal does not note: the daemon ended before it could.
-        let number = |name: &String| name.strip_prefix("snapshot-")?.strip_suffix(".snap")?.parse().ok();
-        for record in disk.list(dir)?.iter().filter_map(number).filter(|record| *record <= plan.last) {
-            if plan.snapshots.insert(record) {
-                plan.noted.insert(record, record);
-            }
-        }
         Ok(plan)
     }
 
@@ -81,7 +75,6 @@ impl Plan {
             }
             RecordKind::Quarantine => {
                 if let Entry::Quarantine(mark) = decode(&header, record.payload)? {
-                    let mark = Quarantine { station: mark.station, seq: mark.seq };
                     self.marks.push((number, mark));
                     look.marked.push((mark.seq, mark.station));
                 }
@@ -90,6 +83,8 @@ impl Plan {
                 let stored: u64 = wire::read_snapshot_note(record.payload)?;
                 self.snapshots.insert(stored);
                 self.noted.insert(number, stored);
+                // A start notes its snapshot first, so what stands before that is of an earlier life.
+                look.run = None;
             }
             RecordKind::Close => look.run = None,
             RecordKind::Decisions | RecordKind::Epoch | RecordKind::Definitions | RecordKind::Configuration => {}

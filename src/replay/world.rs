@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Snapshots that are kept: a start may begin with an older one when the newest is damaged.
+const TAKEN_MAX: usize = 8;
+
 pub(super) struct World<'c> {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -93,11 +96,15 @@ impl<'c> World<'c> {
         if plan.snapshots.contains(&record) {
             self.taken.insert(record, self.engine.snapshot());
         }
-        if let Some(stored) = plan.noted.get(&record)
-            && let Some(snapshot) = self.taken.remove(stored)
-        {
-            self.base = Some(snapshot);
-            self.taken = self.taken.split_off(stored);
+        match plan.noted.get(&record) {
+            Some(0) => self.base = None,
+            Some(stored) => {
+                self.base = self.taken.get(stored).cloned().or(self.base.take());
+                while self.taken.len() > TAKEN_MAX {
+                    self.taken.pop_first();
+                }
+            }
+            None => {}
         }
     }
 

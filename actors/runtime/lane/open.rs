@@ -92,6 +92,7 @@ impl Lane {
         latch: Arc<HaltLatch>,
     ) -> Result<Recovering, LaneError> {
         let (mut journal, mut recovered) = Journal::open(disk.clone(), &options.dir, options.journal.clone())?;
+        let begins_with = recovered.snapshot.as_ref().map_or(0, |s| s.record);
         let base = recovered.snapshot.take().map(|s| from_journal(s.state));
         let base = base.map(Rc::new);
         let gaps = recovered.replayable().is_err();
@@ -111,6 +112,11 @@ impl Lane {
             }
             other => other?,
         };
+        // A replay begins this life with the same snapshot; it may be one that the last life could not note any more.
+        match journal.note_snapshot(begins_with, recovered.last_at) {
+            Err(AppendError::DiskFull) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
         report.folded = folded;
         report.quarantined = marks(&journal);
         let last_at = recovered.last_at;

@@ -137,7 +137,7 @@ impl<V: Counterparty> Driver<V> {
         Ok(driver)
     }
 
-    /// A driver at time `start` around an engine as recovery left it. Nothing is admitted: what a start needs is delivered.
+    /// A driver at time `start` around an engine as recovery left it. Nothing is admitted: what a start needs goes through [`Driver::admit_first`].
     /// Only faults of strategies are mended, because the log, if there is one, begins here.
     pub fn around(engine: Engine, registry: Arc<Registry>, venue: V, options: DriverOptions, start: Ts) -> Driver<V> {
         Driver {
@@ -238,6 +238,11 @@ impl<V: Counterparty> Driver<V> {
         self.venue_time = self.venue_time.max(at);
         let epoch = crate::id::next_epoch(Some(self.engine.epoch()), at);
         self.admit(at, Input::Start { epoch }, &mut |_| {})
+    }
+
+    /// Admits an input before anything else that is due, as a start does with what it needs.
+    pub fn admit_first(&mut self, at: Ts, input: Input) -> Result<(), DriverError> {
+        self.admit(at, input, &mut |_| {})
     }
 
     /// Runs through a source of market events by their exchange time. `seen` looks at the engine after each input.
