@@ -61,7 +61,7 @@ impl Strategy for Pulse {
     fn on(&mut self, event: &StrategyEvent<'_>, ctx: &mut StrategyContext<'_>) {
         let StrategyEvent::Quote { symbol, quote } = event else { return };
         self.quotes += 1;
-        if self.quotes % 50 != 0 {
+        if !self.quotes.is_multiple_of(50) {
             return;
         }
         if let Some(id) = self.last.take() {

@@ -9,7 +9,7 @@ use qcat_core::num::Price;
 use qcat_core::time::Span;
 use qcat_io::history;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[path = "support/daemon.rs"]
@@ -66,7 +66,7 @@ async fn run(recording: PathBuf) {
 }
 
 /// Every price at which the recording quoted, traded or showed depth.
-fn recorded_prices(recording: &PathBuf) -> BTreeSet<Price> {
+fn recorded_prices(recording: &Path) -> BTreeSet<Price> {
     let universe = qcat_core::binance::instruments::builtin_universe().expect("embedded");
     let mut prices = BTreeSet::new();
     for event in history::open(recording, &universe, &history::OpenOptions::default()).expect("opens") {
