@@ -125,7 +125,7 @@ fn crashes(durability: Durability, stride: u64, power: bool) {
 
 #[test]
 fn a_loss_of_power_at_any_call_loses_and_doubles_nothing_under_group() {
-    crashes(Durability::Group, 0, true);
+    crashes(Durability::Group, 1, true);
 }
 
 #[test]
