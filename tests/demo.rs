@@ -4,7 +4,7 @@ use std::process::Command;
 
 fn demo(more: &[&str]) {
     let output = Command::new(env!("CARGO_BIN_EXE_qcat"))
-        .args(["demo", "--seconds", "40", "--must-trade"])
+        .args(["demo", "--seconds", "55", "--must-trade"])
         .args(more)
         .output()
         .expect("the binary runs");
