@@ -47,6 +47,7 @@ impl MarketDataStreams {
             lane: base.lane.clone(),
             notes: self.network.notes.clone(),
             component: Self::COMPONENT,
+            watch: self.network.watch.clone(),
             on_failed: Box::new(move |why| failed.ended(child, Cause::Loop(Exit::Panicked(why.into())))),
             on_full: Box::new(move |symbol| full.tell(Resync(symbol))),
         };

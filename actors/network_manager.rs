@@ -4,7 +4,7 @@
 //! network they get from [`Network`].
 
 use crate::runtime::component::Component;
-use crate::runtime::host::Notes;
+use crate::runtime::host::{Notes, SessionWatch};
 use crate::runtime::lane::Lane;
 use crate::runtime::supervise::{Base, Cause, Exit, Line, Part, watch};
 use qcat_core::binance::decode::rest;
@@ -39,6 +39,8 @@ pub struct Network {
     pub weight: Rc<RefCell<WeightLimit>>,
     /// Notes of sessions.
     pub notes: Rc<Notes>,
+    /// Watches what sessions take.
+    pub watch: Option<Rc<dyn SessionWatch>>,
 }
 
 impl Network {
@@ -46,7 +48,7 @@ impl Network {
     pub fn new(connector: Connector, rest_url: &str) -> Result<Network, NetError> {
         let http = Rc::new(HttpClient::new(connector.clone(), rest_url)?);
         let (weight, notes) = (Rc::default(), Rc::default());
-        Ok(Network { connector, rest_url: rest_url.to_owned(), http, weight, notes })
+        Ok(Network { connector, rest_url: rest_url.to_owned(), http, weight, notes, watch: None })
     }
 }
 

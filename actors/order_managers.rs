@@ -80,6 +80,7 @@ impl OrderManagers {
             lane: base.lane.clone(),
             notes: self.network.notes.clone(),
             component: Self::COMPONENT,
+            watch: self.network.watch.clone(),
             on_failed: Box::new(failed),
             on_full: Box::new(|_| {}),
         };

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Fault};
 use crate::terminal::Recent;
-use crate::wire::{self, Parts, StartError};
+use crate::wire::{self, Composition, Parts, StartError};
 use qcat_actors::market_data_streams::StreamGroup;
 use qcat_actors::network_manager::Network;
 use qcat_actors::order_managers::AccountSetup;
@@ -15,11 +15,9 @@ use qcat_core::binance::session::account::AccountOptions;
 use qcat_core::binance::session::market::MarketOptions;
 use qcat_core::id::{AccountIx, SymbolIx};
 use qcat_core::order::Fill;
-use qcat_core::strategy::registry::Registry;
 use qcat_core::time::Span;
 use std::cell::{Ref, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the exchange is asked for its time.
@@ -82,9 +80,9 @@ pub fn stop_plan(config: &Config) -> Result<StopPlan, Vec<Fault>> {
 
 impl Daemon {
     /// Composes and starts a daemon. Must run on an actix system.
-    pub async fn start(config: &Config, registry: Arc<Registry>) -> Result<Daemon, StartError> {
+    pub async fn start(config: &Config, composition: impl Into<Composition>) -> Result<Daemon, StartError> {
         let stop = stop_plan(config).map_err(StartError::Config)?;
-        let parts = wire::parts(config, registry).await?;
+        let parts = wire::parts(config, composition.into()).await?;
         let recovery = &parts.recovery;
         tracing::info!(last_seq = recovery.last_seq.0, folded = recovery.folded, snapshot = ?recovery.snapshot,
             torn = ?recovery.torn, closed = recovery.closed, "the journal is recovered");
@@ -138,8 +136,9 @@ fn late(report: &StopReport) -> Vec<String> {
 }
 
 fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOptions, StartError> {
-    let Parts { lane, connector, credentials, info, clock, .. } = parts;
-    let network = Network::new(connector, &config.exchange.rest_url)?;
+    let Parts { lane, connector, credentials, info, clock, watch, .. } = parts;
+    let mut network = Network::new(connector, &config.exchange.rest_url)?;
+    network.watch = watch;
     let mut order_limits = Vec::new();
     for limit in info.iter().flat_map(|info| &info.rate_limits) {
         match limit.kind {

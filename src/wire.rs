@@ -2,10 +2,12 @@
 
 use crate::bootstrap::{self, BootstrapError};
 use crate::config::{Config, Fault};
+use qcat_actors::runtime::host::SessionWatch;
 use qcat_actors::runtime::lane::{Lane, LaneError, LaneOptions, RecoveryReport};
 use qcat_actors::runtime::latch::HaltLatch;
 use qcat_core::binance::decode::definitions::ExchangeInfo;
 use qcat_core::binance::instruments;
+use qcat_core::engine::Observer;
 use qcat_core::instrument::{Definition, Universe};
 use qcat_core::strategy::registry::Registry;
 use qcat_io::clock::{Clock, SystemClock};
@@ -16,6 +18,7 @@ use qcat_io::net::http::HttpClient;
 use qcat_io::net::tls::Connector;
 use qcat_io::shell::Credentials;
 use qcat_io::sign::Signer;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +42,22 @@ pub enum StartError {
     Definitions(#[from] qcat_core::instrument::DefinitionError),
 }
 
+/// What a daemon is composed of besides its configuration.
+pub struct Composition {
+    /// The kinds of strategies.
+    pub registry: Arc<Registry>,
+    /// Watches the engine from outside.
+    pub observer: Option<Box<dyn Observer>>,
+    /// Watches the sessions from outside.
+    pub watch: Option<Rc<dyn SessionWatch>>,
+}
+
+impl From<Arc<Registry>> for Composition {
+    fn from(registry: Arc<Registry>) -> Composition {
+        Composition { registry, observer: None, watch: None }
+    }
+}
+
 /// Everything that the components are made of.
 #[derive(Debug)]
 pub struct Parts {
@@ -54,13 +73,16 @@ pub struct Parts {
     pub info: Option<ExchangeInfo>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Watches the sessions.
+    pub watch: Option<Rc<dyn SessionWatch>>,
 }
 
 /// First pause between two attempts to reach the exchange at the start; doubles up to the second.
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
 
 /// Opens the journal, learns the exchange's contracts and begins the engine.
-pub async fn parts(config: &Config, registry: Arc<Registry>) -> Result<Parts, StartError> {
+pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, StartError> {
+    let Composition { registry, observer, watch } = composition;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let connector = Connector::new(config.exchange.ca_file.as_deref())?;
     let http = HttpClient::new(connector.clone(), &config.exchange.rest_url)?;
@@ -81,8 +103,8 @@ pub async fn parts(config: &Config, registry: Arc<Registry>) -> Result<Parts, St
     };
     let universe = with(&known, &definitions)?;
     let engine_config = config.engine(&universe).map_err(StartError::Config)?;
-    let (lane, recovery) = recovering.begin(definitions, engine_config, None).map_err(wrong)?;
-    Ok(Parts { lane, recovery, connector, credentials, info, clock })
+    let (lane, recovery) = recovering.begin(definitions, engine_config, observer).map_err(wrong)?;
+    Ok(Parts { lane, recovery, connector, credentials, info, clock, watch })
 }
 
 /// Asks the exchange until it answers. With all symbols known from the journal one attempt is enough: the daemon starts with

@@ -2,6 +2,7 @@
 
 use super::component::Component;
 use super::lane::Lane;
+use qcat_core::binance::proto::Incoming;
 use qcat_core::engine::inbox::Offered;
 use qcat_core::event::Input;
 use qcat_core::id::SymbolIx;
@@ -49,11 +50,19 @@ impl Notes {
     }
 }
 
+/// Watches what sessions take, from outside. A panic in it is the session's own.
+pub trait SessionWatch: std::fmt::Debug {
+    /// A session of this component is about to take this.
+    fn before(&self, component: Component, incoming: &Incoming<'_>);
+}
+
 /// The lane's side of a shell.
 pub(crate) struct LaneHost {
     pub lane: Lane,
     pub notes: Rc<Notes>,
     pub component: Component,
+    /// Watches the session.
+    pub watch: Option<Rc<dyn SessionWatch>>,
     /// The session panicked.
     pub on_failed: Box<dyn Fn(&str)>,
     /// The lane had no room for book data of a symbol.
@@ -81,6 +90,12 @@ impl Host for LaneHost {
             && let Some(symbol) = book
         {
             (self.on_full)(symbol);
+        }
+    }
+
+    fn before(&self, incoming: &Incoming<'_>) {
+        if let Some(watch) = &self.watch {
+            watch.before(self.component, incoming);
         }
     }
 

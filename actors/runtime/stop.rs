@@ -132,6 +132,15 @@ pub struct StopStatus {
     pub left: Option<String>,
 }
 
+/// An engine at its last input. The replay of its journal ends with the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LastState {
+    /// The last admitted input.
+    pub seq: u64,
+    /// A hash of the whole state.
+    pub state_hash: u64,
+}
+
 /// A stop as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StopReport {
@@ -139,6 +148,8 @@ pub struct StopReport {
     pub components: Vec<StopStatus>,
     /// What went wrong with the last snapshot and the end of the journal.
     pub journal: Option<String>,
+    /// The engine as the journal ends with it; `None` when it was broken, or the stop did not come so far.
+    pub last: Option<LastState>,
     /// Cut off by `force_shutdown_after`.
     pub forced: bool,
     /// Nothing more comes.
@@ -155,7 +166,8 @@ impl StopReport {
             took_ms: 0,
             left: None,
         };
-        StopReport { components: plan.order.iter().map(status).collect(), journal: None, forced: false, over: false }
+        let components = plan.order.iter().map(status).collect();
+        StopReport { components, journal: None, last: None, forced: false, over: false }
     }
 
     /// Whether everything stopped in order.

@@ -5,8 +5,8 @@
 //! Tests: `tests`, with a venue behind the lane and parts that panic, hang and refuse to stop.
 
 use super::component::{Component, ComponentView};
-use super::lane::{Lane, LaneEvent, LaneOwner, LaneView, Step, Tap};
-use super::stop::{StopPlan, StopReport, StopState};
+use super::lane::{Lane, LaneEvent, LaneOwner, LaneState, LaneView, Step, Tap};
+use super::stop::{LastState, StopPlan, StopReport, StopState};
 use super::supervise::{Cause, Line, Managed, supervise};
 use crate::market_data_streams::{MarketDataStreams, Resync, StreamGroup};
 use crate::network_manager::{Network, NetworkManager};
@@ -364,9 +364,19 @@ impl Stop {
                 self.update(|report| report.journal = Some(error.to_string()));
             }
         }
+        self.note_last_state();
         if let Err(error) = self.lane.close() {
             tracing::error!(%error, "the journal was not closed in order");
             self.update(|report| report.journal = Some(error.to_string()));
+        }
+    }
+
+    /// Nothing is admitted between this and the end of the journal: both come in one breath.
+    fn note_last_state(&self) {
+        if self.lane.state() == LaneState::Running {
+            let (seq, state_hash) = self.lane.read(|engine| (engine.seq().0, engine.state_hash()));
+            tracing::info!(seq, state_hash = %format_args!("{state_hash:016x}"), "the last state");
+            self.update(|report| report.last = Some(LastState { seq, state_hash }));
         }
     }
 

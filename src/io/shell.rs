@@ -32,6 +32,9 @@ pub trait Host {
     fn universe(&self) -> Rc<Universe>;
     /// Takes an input for the lane.
     fn offer(&self, input: Input);
+    /// The session is about to take this. Runs inside the same catch as the session's own call, so a panic in it is the session's:
+    /// this is how tests make a session fail.
+    fn before(&self, _incoming: &Incoming<'_>) {}
     /// Takes something that an operator should read.
     fn note(&self, code: &'static str, text: &str);
     /// The session or one of its tasks panicked: nothing more comes of this shell. Whoever owns it drops it and decides on
@@ -168,7 +171,10 @@ impl<S: Session + 'static> Shell<S> {
     }
 
     fn handle(self: &Rc<Self>, incoming: Incoming<'_>) {
-        self.with(|session, world, out| session.handle(incoming, world, out));
+        self.with(|session, world, out| {
+            self.host.before(&incoming);
+            session.handle(incoming, world, out);
+        });
     }
 
     fn act(self: &Rc<Self>, action: Action) {

@@ -1,13 +1,16 @@
 //! The real daemon as a child process, and its journal folded from the first record.
+#![allow(dead_code)] // Each test uses a part of it.
 
-use qcat_core::command::CommandKind;
+use qcat::sim::{self, Market, RunningSim, SimOptions};
+use qcat_core::command::{Answer, CommandKind, Query, TradeCursor};
 use qcat_core::engine::Engine;
 use qcat_core::engine::fold::{Quarantine, Record};
 use qcat_core::event::{Decision, Input};
-use qcat_core::id::ClientOrderId;
+use qcat_core::id::{AccountIx, ClientOrderId, TradeId};
 use qcat_core::market::{MarketEvent, MarketInput};
-use qcat_core::order::Fill;
+use qcat_core::order::{Fill, TradeRecord};
 use qcat_core::strategy::registry::Registry;
+use qcat_core::time::{Span, Ts};
 use qcat_io::disk::RealDisk;
 use qcat_io::journal::{Entry, Reader};
 use std::collections::BTreeSet;
@@ -59,6 +62,74 @@ pub fn fold(journal: &Path) -> Past {
         }
     }
     past
+}
+
+/// A configuration for a daemon at a simulator, with strategies that trade within seconds.
+pub fn configuration(exchange: &RunningSim, journal: &Path) -> String {
+    let urls = sim::config_urls(exchange.address, false);
+    format!(
+        "{urls}journal: {{ dir: {}, segment_size: 16777216 }}\n\
+         accounts: [{{ name: sim, api_key: sim-key, api_secret: sim-secret, limits: {{ runaway_orders_max: 10000, order_rate_max: 250 }} }}]\n\
+         orders: {{ timeout: 1s, query_backoff: 100ms, query_backoff_max: 500ms, absent_after: 1s }}\n\
+         {STRATEGIES}",
+        journal.display()
+    )
+}
+
+/// The strategies of [`configuration`].
+pub const STRATEGIES: &str = "strategies:\n\
+     - { name: quick, kind: mean_reverter, symbols: [BTCUSDT], params: { sample_millis: 20, fair_samples: 4, \
+       entry_sigmas: 0.2, entry_ticks_min: 1, requote_ticks: 1, rest_secs: 0, requote: modify } }\n\
+     - { name: trend, kind: trend_follower, symbols: [BTCUSDT], params: { fast_periods: 1, slow_periods: 2, atr_periods: 1, \
+       band_atr: 0.0 } }\n";
+
+/// A simulator on a free port with a generated market and one account of 100,000 USDT.
+pub async fn exchange(seed: u64) -> RunningSim {
+    let options = SimOptions {
+        listen: ([127, 0, 0, 1], 0).into(),
+        tls: false,
+        market: Market::Generated { seed, symbols: vec!["BTCUSDT".to_owned()] },
+        accounts: vec![sim::default_account("100000")],
+        latency: Span::from_millis(1),
+        fees: qcat_core::venue::Fees::default(),
+    };
+    sim::start(&options).await.expect("the simulator starts")
+}
+
+/// Trades of the first account at the exchange, oldest first.
+pub fn trades(exchange: &RunningSim) -> Vec<TradeRecord> {
+    exchange.server.exchange(|exchange, _, _| {
+        let venue = exchange.venue();
+        let mut all = Vec::new();
+        for instrument in venue.universe().instruments() {
+            let mut from = TradeCursor::Time(Ts::ZERO);
+            while let Ok(Answer::Trades { trades, .. }) =
+                venue.look(AccountIx(0), &Query::Trades { symbol: instrument.symbol, from })
+            {
+                let Some(last) = trades.last() else { break };
+                from = TradeCursor::Id(TradeId(last.fill.trade_id.0 + 1));
+                all.extend(trades);
+            }
+        }
+        all
+    })
+}
+
+/// Runs what needs local tasks.
+pub fn on_local_set(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    tokio::task::LocalSet::new().block_on(&runtime, test);
+}
+
+/// Waits until something is so; panics with `what` after a minute.
+pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..6_000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what}");
 }
 
 /// Starts the daemon; its log goes to `daemon.log` in `directory`.

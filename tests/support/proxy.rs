@@ -1,0 +1,110 @@
+//! Stands between the daemon and the simulator, and breaks connections as networks do.
+
+use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// What happens to the connections of one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Break {
+    /// They end without a word.
+    End,
+    /// What the exchange says turns into bytes that no protocol knows.
+    Garble,
+}
+
+/// A running proxy.
+pub struct Proxy {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Connections so far, by the first bytes of their request.
+    seen: RefCell<Vec<String>>,
+    breaks: watch::Sender<(u64, &'static str, Break)>,
+    number: Cell<u64>,
+    task: RefCell<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.borrow_mut().take().inspect(tokio::task::JoinHandle::abort);
+    }
+}
+
+impl Proxy {
+    /// Passes everything on to `to`.
+    pub async fn start(to: SocketAddr) -> Rc<Proxy> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (breaks, _) = watch::channel((0, "", Break::End));
+        let proxy = Proxy { address, seen: RefCell::default(), breaks, number: Cell::new(0), task: RefCell::default() };
+        let proxy = Rc::new(proxy);
+        let weak = Rc::downgrade(&proxy);
+        *proxy.task.borrow_mut() = Some(tokio::task::spawn_local(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::task::spawn_local(pass(weak.clone(), client, to));
+            }
+        }));
+        proxy
+    }
+
+    /// Breaks every open connection whose request begins with this, such as `GET /private`.
+    pub fn break_open(&self, request: &'static str, how: Break) {
+        self.number.set(self.number.get() + 1);
+        self.breaks.send_replace((self.number.get(), request, how));
+    }
+
+    /// Connections so far whose request begins with this.
+    pub fn count(&self, request: &str) -> usize {
+        self.seen.borrow().iter().filter(|seen| seen.starts_with(request)).count()
+    }
+}
+
+async fn pass(proxy: Weak<Proxy>, mut client: TcpStream, to: SocketAddr) {
+    let Ok(mut exchange) = TcpStream::connect(to).await else { return };
+    let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let Ok(first @ 1..) = client.read(&mut up).await else { return };
+    let request = String::from_utf8_lossy(&up[..first.min(64)]).into_owned();
+    let Some(mut breaks) = proxy.upgrade().map(|proxy| {
+        proxy.seen.borrow_mut().push(request.clone());
+        let mut breaks = proxy.breaks.subscribe();
+        breaks.mark_unchanged();
+        breaks
+    }) else {
+        return;
+    };
+    if exchange.write_all(&up[..first]).await.is_err() {
+        return;
+    }
+    let mut garbled = false;
+    loop {
+        tokio::select! {
+            changed = breaks.changed() => {
+                let (_, which, how) = *breaks.borrow_and_update();
+                match how {
+                    _ if changed.is_err() => return,
+                    Break::End if request.starts_with(which) => return,
+                    Break::Garble if request.starts_with(which) => garbled = true,
+                    _ => {}
+                }
+            }
+            read = client.read(&mut up) => {
+                let Ok(n @ 1..) = read else { return };
+                if exchange.write_all(&up[..n]).await.is_err() {
+                    return;
+                }
+            }
+            read = exchange.read(&mut down) => {
+                let Ok(n @ 1..) = read else { return };
+                if garbled {
+                    down[..n].fill(0xff);
+                }
+                if client.write_all(&down[..n]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
