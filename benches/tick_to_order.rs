@@ -1,42 +1,61 @@
-//! From the bytes of a frame to the bytes of a signed order: decode, admit, journal, engine, journal, release, encode, sign.
+//! From the bytes of a frame to the bytes of a signed order, through everything that the daemon has between its two sockets:
+//! the market session (decoding, sequence, silence watch), the lane's inbox, its draining task (admit, journal, step, journal,
+//! release), the account session (limits, encoding) and the signature.
 //!
-//! Prints p50, p99, p99.9 of inputs that led to an order and of those that did not, and allocations per event; `group` apart,
-//! where an order waits for the disk. The same frames are decoded alone in the same run as the baseline.
+//! The recorded slice goes round and round with its ids and times going on; the simulated exchange answers, outside of what is
+//! measured. A frame without order ends when the lane is at rest again. The first part warms up. The same frames decoded alone
+//! and, for `group`, a bare fdatasync of the same disk are the baselines of the run. Allocations are this thread's.
 //! Run: `cargo bench --bench tick_to_order`.
 
-use qcat_core::binance::decode::{Frame, decode_frame};
-use qcat_core::binance::encode::{self, Stamp};
+#[path = "tick_to_order/world.rs"]
+mod world;
+
+use qcat_core::binance::decode::decode_frame;
 use qcat_core::binance::instruments;
-use qcat_core::command::CommandKind;
-use qcat_core::engine::Engine;
-use qcat_core::engine::driver::{Driver, DriverOptions};
-use qcat_core::event::{Decision, Input, StreamState};
-use qcat_core::id::{AccountIx, OrderKey, SymbolIx};
-use qcat_core::num::Money;
+use qcat_core::binance::server::Feed;
+use qcat_core::id::{ClientOrderId, OrderKey};
+use qcat_core::market::{MarketEvent, MarketInput};
+use qcat_core::sim::derive::DeriveParams;
 use qcat_core::strategy::{
     Needs, OrderSpec, ParamError, Params, Registry, Strategy, StrategyContext, StrategyEvent, StrategySpec,
 };
 use qcat_core::time::{Span, Ts};
-use qcat_core::venue::{AccountSpec, Fees, Venue, VenueConfig};
-use qcat_io::disk::RealDisk;
-use qcat_io::journal::{Durability, Journal, Options, Priority};
-use qcat_io::sign::Signer;
+use qcat_io::journal::Durability;
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::fs::OpenOptions;
 use std::hint::black_box;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use world::World;
 
 struct Counting;
 
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
 
 // Counting allocations needs an allocator of its own; it only passes calls on.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
         unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        unsafe { System.realloc(pointer, layout, size) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -47,10 +66,10 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Every fiftieth quote: an order far from the market, and the one before it cancelled.
+/// Every twentieth quote an order far from the market, or the cancellation of the one before.
 struct Pulse {
     quotes: u64,
-    last: Option<qcat_core::id::ClientOrderId>,
+    last: Option<ClientOrderId>,
 }
 
 impl Strategy for Pulse {
@@ -61,11 +80,12 @@ impl Strategy for Pulse {
     fn on(&mut self, event: &StrategyEvent<'_>, ctx: &mut StrategyContext<'_>) {
         let StrategyEvent::Quote { symbol, quote } = event else { return };
         self.quotes += 1;
-        if !self.quotes.is_multiple_of(50) {
+        if !self.quotes.is_multiple_of(20) {
             return;
         }
         if let Some(id) = self.last.take() {
             ctx.cancel(OrderKey::Ours(id));
+            return;
         }
         let Some(instrument) = ctx.instrument(*symbol) else { return };
         let price = instrument.offset(quote.bid, -200);
@@ -78,130 +98,164 @@ fn pulse(_: &Params) -> Result<Box<dyn Strategy>, ParamError> {
     Ok(Box::new(Pulse { quotes: 0, last: None }))
 }
 
+const CONFIG: &str = "strategies: [{name: p, kind: pulse, symbols: [BTCUSDT]}]\n\
+    accounts: [{name: a, limits: {order_rate_max: 100000, runaway_orders_max: 100000, open_orders_max: 10000}}]\n";
+/// Share of the frames that only warm up.
+const WARM: usize = 5;
+
 fn main() {
-    let frames = frames();
-    for durability in [Durability::Async, Durability::Group] {
-        run(&frames, durability);
+    let frames = std::env::var("QCAT_FRAMES").ok().and_then(|text| text.parse().ok());
+    let only = std::env::var("QCAT_DURABILITY").ok();
+    for (durability, usual) in [(Durability::Async, 400_000), (Durability::Group, 40_000)] {
+        if only.as_deref().is_none_or(|only| format!("{durability:?}").eq_ignore_ascii_case(only)) {
+            run(frames.unwrap_or(usual), durability);
+        }
     }
 }
 
-/// Quotes and trades as the exchange sends them, from the recorded slice.
-fn frames() -> Vec<Vec<u8>> {
+/// The recorded slice without end: each round's ids and times go on where the last one ended.
+fn feed() -> Feed {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/recorded/usdm_btcusdt_20240808_head.gz");
-    let mut lines = qcat_io::history::lines::Lines::open(path.as_ref()).expect("the slice is in the repository");
-    let (mut line, mut frames) = (String::new(), Vec::new());
-    while lines.next_line(&mut line).expect("readable") {
-        let frame = line.split_once(' ').map_or("", |(_, frame)| frame);
-        if frame.contains("@bookTicker") || frame.contains("@trade") {
-            frames.push(frame.as_bytes().to_vec());
-        }
-    }
-    frames
-}
-
-/// An engine that is reconciled and runs the strategy: brought there by the driver, beside a venue.
-fn engine(start: Ts) -> Engine {
     let universe = instruments::builtin_universe().expect("embedded");
-    let mut registry = Registry::builtin();
-    let spec = StrategySpec { name: "pulse", doc: "bench", params: &[], factory: pulse };
-    registry.register(spec).expect("a new name");
-    let text = "strategies: [{name: p, kind: pulse, symbols: [BTCUSDT]}]\n\
-                accounts: [{name: a, limits: {order_rate_max: 100000, runaway_orders_max: 100000, open_orders_max: 10000}}]\n\
-                risk: {heartbeat: 60s, budget_ttl: 600s}\n";
-    let config = qcat::config::parse("bench", text, &[]).expect("valid");
-    let mut config = config.engine(&universe).expect("known symbols");
-    config.accounts[0].trading = true;
-    let mut venue = Venue::new(VenueConfig::default(), universe.clone());
-    let usdt = universe.asset("USDT").expect("embedded");
-    let spec = AccountSpec { balances: vec![Money::units(usdt, 1_000_000)], fees: Fees::default(), leverage: 20 };
-    venue.add_account(AccountIx(0), &spec);
-    let options = DriverOptions::default();
-    let mut driver =
-        Driver::new(Arc::new(registry), venue, options, start, universe.definitions(), config).expect("starts");
-    driver.deliver(start, Input::Stream(StreamState::MarketUp(SymbolIx(0))));
-    driver.run_until(start.plus(Span::from_secs(5)), &mut |_| {}).expect("runs");
-    driver.into_engine()
+    let options = qcat_io::history::OpenOptions { derive: DeriveParams::NOTHING, ..Default::default() };
+    let events = qcat_io::history::open(Path::new(path), &universe, &options).expect("in the repository");
+    let events: Vec<MarketInput> = events.map(|event| event.expect("readable")).collect();
+    let time = |event: Option<&MarketInput>| event.map_or(Ts::ZERO, |event| event.exchange_time);
+    let length = time(events.last()).since(time(events.first())).nanos() + 1_000_000;
+    let diffs = || events.iter().filter_map(|e| if let MarketEvent::BookDelta(l) = &e.event { Some(l) } else { None });
+    let ids = diffs().next_back().map_or(0, |l| l.last_id) - diffs().next().map_or(0, |l| l.previous_id);
+    let endless = (0..).flat_map(move |round: i64| {
+        let again = move |event: &MarketInput| renumbered(event, round as u64 * ids, round, length);
+        events.iter().map(again).collect::<Vec<_>>()
+    });
+    // A third of the recording's speed keeps the orders below the exchange's rate.
+    Feed::new(endless, world::start(), 333, DeriveParams { marks: Some(Span::from_secs(1)), candles: Vec::new() })
+        .expect("no candles")
 }
 
-fn run(frames: &[Vec<u8>], durability: Durability) {
-    let start = Ts::from_millis(1_723_161_000_000);
-    let mut engine = engine(start);
-    let dir = tempfile::tempdir().expect("a directory");
-    let options = Options { durability, segment_size: 1 << 30, ..Options::default() };
-    let (mut journal, _) = Journal::open(Arc::new(RealDisk), dir.path(), options).expect("a journal");
-    // The journal counts from one; the engine has a past from the driver.
-    let skip = engine.seq().0;
-    let signer = Signer::new(&"secret".to_owned().into());
-    let universe = engine.universe().clone();
-    let rounds = 200_000 / frames.len() + 1;
-    let (mut orders, mut quiet, mut decode) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut allocations, mut events) = (0u64, 0u64);
-    for round in 0..rounds {
-        for frame in frames {
-            let now = engine.now().plus(Span::from_micros(500));
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
-            let begin = Instant::now();
-            let Ok(Frame::Market(input)) = decode_frame(frame, &universe, None, now) else { continue };
-            let decoded = begin.elapsed();
-            let admitted = engine.admit(now, Input::Market(renumbered(input, round)));
-            let (seq, at) = (admitted.seq, admitted.at);
-            let mut journaled = admitted.clone();
-            journaled.seq = qcat_core::id::Seq(seq.0 - skip);
-            let journaled_seq = journaled.seq;
-            journal.append_input(&journaled, Priority::Normal).expect("appended");
-            engine.step(admitted);
-            let mut sent = false;
-            if !engine.decisions().is_empty() {
-                let decisions = engine.take_decisions();
-                let mark = journal.append_decisions(journaled_seq, at, &decisions, Priority::Normal).expect("appended");
-                while !journal.may_release(mark) {
-                    journal.sync_now().expect("synced");
-                }
-                for decision in &decisions {
-                    let Decision::Command(command) = decision else { continue };
-                    let stamp = Stamp { at: now, window: Span::from_secs(5) };
-                    if let Ok(mut encoded) = encode::command(&command.kind, &universe, stamp) {
-                        signer.sign(&mut encoded.query);
-                        sent |= matches!(command.kind, CommandKind::Place(_));
-                        black_box(encoded.query);
-                    }
-                }
-            }
-            let took = begin.elapsed();
-            allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
-            events += 1;
-            decode.push(decoded);
-            if sent { orders.push(took) } else { quiet.push(took) }
+fn renumbered(event: &MarketInput, ids: u64, round: i64, length: i64) -> MarketInput {
+    let mut input = event.clone();
+    input.exchange_time = input.exchange_time.plus(Span::from_nanos(round * length));
+    match &mut input.event {
+        MarketEvent::Quote(quote) => quote.update_id += ids,
+        MarketEvent::Trade(trade) => trade.id.0 += round * 1_000_000,
+        MarketEvent::BookDelta(levels) => {
+            levels.first_id += ids;
+            levels.last_id += ids;
+            levels.previous_id += ids;
         }
+        _ => {}
     }
-    println!(
-        "journal {durability:?}: {events} frames, {:.2} allocations per event",
-        allocations as f64 / events as f64
-    );
-    for (name, samples) in
-        [("frame -> signed order", &mut orders), ("frame without order", &mut quiet), ("decode alone", &mut decode)]
-    {
-        samples.sort_unstable();
-        let at =
-            |share: f64| samples.get(((samples.len() as f64 * share) as usize).min(samples.len().saturating_sub(1)));
-        let text = |share| at(share).map_or("-".to_owned(), |d| format!("{:.2} µs", d.as_nanos() as f64 / 1e3));
+    input
+}
+
+#[derive(Default)]
+struct Samples {
+    times: Vec<Duration>,
+    allocations: u64,
+}
+
+impl Samples {
+    fn push(&mut self, took: Duration, allocations: u64) {
+        self.times.push(took);
+        self.allocations += allocations;
+    }
+
+    fn print(mut self, name: &str) {
+        self.times.sort_unstable();
+        let count = self.times.len();
+        let at = |share: f64| match self.times.get(((count as f64 * share) as usize).min(count.saturating_sub(1))) {
+            Some(took) => format!("{:.2} µs", took.as_nanos() as f64 / 1e3),
+            None => "-".to_owned(),
+        };
+        let allocations = self.allocations as f64 / count.max(1) as f64;
         println!(
-            "  {name:<24} n {:>7}   p50 {:>10}   p99 {:>10}   p99.9 {:>10}",
-            samples.len(),
-            text(0.5),
-            text(0.99),
-            text(0.999)
+            "  {name:<26} n {count:>7}   p50 {:>10}   p99 {:>10}   p99.9 {:>10}   allocations {allocations:>6.2}",
+            at(0.5),
+            at(0.99),
+            at(0.999)
         );
     }
 }
 
-/// The same frames again and again are new events: their ids go on.
-fn renumbered(mut input: qcat_core::market::MarketInput, round: usize) -> qcat_core::market::MarketInput {
-    use qcat_core::market::MarketEvent;
-    match &mut input.event {
-        MarketEvent::Quote(quote) => quote.update_id += round as u64 * 1_000_000_000,
-        MarketEvent::Trade(trade) => trade.id.0 += round as i64 * 1_000_000,
-        _ => {}
+#[derive(Default)]
+struct Results {
+    orders: Samples,
+    cancels: Samples,
+    quiet: Samples,
+    decode: Samples,
+}
+
+fn run(frames: usize, durability: Durability) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    // Not a temporary directory of the system: that one is often in memory.
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let local = tokio::task::LocalSet::new();
+    let task = local.spawn_local(measure(dir.path().to_owned(), frames, durability));
+    let results = runtime.block_on(local.run_until(task)).expect("no panic");
+    println!("journal {durability:?}");
+    results.orders.print("frame -> signed order");
+    results.cancels.print("frame -> signed cancel");
+    results.quiet.print("frame without request");
+    results.decode.print("decode alone");
+    if durability == Durability::Group {
+        bare_sync(dir.path()).print("bare pwrite and fdatasync");
     }
-    input
+}
+
+async fn measure(dir: std::path::PathBuf, frames: usize, durability: Durability) -> Results {
+    let mut registry = Registry::builtin();
+    let spec = StrategySpec { name: "pulse", doc: "bench", params: &[], factory: pulse };
+    registry.register(spec).expect("a new name");
+    let world = World::new(&dir, durability, registry, CONFIG, feed(), allocations);
+    let (mut results, mut seen) = (Results::default(), 0);
+    while seen < frames {
+        world.advance().await;
+        while let Some((link, text)) = world.next_frame() {
+            seen += 1;
+            if seen == frames / WARM {
+                assert!(world.is_up(), "the sessions are up after the warm-up");
+                results = Results::default();
+            }
+            let begin = Instant::now();
+            black_box(decode_frame(text.as_bytes(), &world.universe(), None, Ts::ZERO)).expect("decodes");
+            results.decode.push(begin.elapsed(), 0);
+            one(&world, &mut results, link, text.as_bytes()).await;
+            world.settle().await;
+        }
+    }
+    assert_eq!(world.refused.get(), 0, "the exchange refuses nothing");
+    assert!(world.accepted.get() as usize >= results.orders.times.len(), "every order was answered");
+    results
+}
+
+/// One frame: up to the signed bytes of its first order, or until the lane is at rest.
+async fn one(world: &World, results: &mut Results, link: qcat_core::binance::proto::LinkId, bytes: &[u8]) {
+    world.sent.set(None);
+    let before = allocations();
+    let begin = Instant::now();
+    world.frame(link, bytes);
+    world::turn_of_others().await;
+    while world.lane.held(world::ACCOUNT) > 0 {
+        world::turn_of_others().await;
+    }
+    let (end, after) = (Instant::now(), allocations());
+    match world.sent.take() {
+        Some(sent) if sent.places => results.orders.push(sent.at - begin, sent.allocations - before),
+        Some(sent) => results.cancels.push(sent.at - begin, sent.allocations - before),
+        None => results.quiet.push(end - begin, after - before),
+    }
+}
+
+/// What the disk takes for a record alone.
+fn bare_sync(dir: &Path) -> Samples {
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(dir.join("bare")).expect("a file");
+    file.write_all_at(&vec![0; 1 << 20], 0).and_then(|()| file.sync_all()).expect("written");
+    let mut samples = Samples::default();
+    for at in 0..2_000 {
+        let begin = Instant::now();
+        file.write_all_at(&[7; 200], at * 200).and_then(|()| file.sync_data()).expect("synced");
+        samples.push(begin.elapsed(), 0);
+    }
+    samples
 }

@@ -7,6 +7,7 @@ pub mod disk;
 pub mod history;
 pub mod journal;
 pub mod net;
+pub mod seat;
 pub mod serve;
 pub mod shell;
 pub mod sign;

@@ -7,40 +7,22 @@
 
 use crate::net::http::{HttpClient, HttpFailure};
 use crate::net::{tls::Connector, ws};
+pub use crate::seat::Host;
+use crate::seat::{Seat, target};
 use crate::sign::Signer;
 use futures_util::FutureExt;
 use qcat_core::binance::proto::{Action, Auth, HttpRequest, Incoming, LinkId, ReplyHeaders};
 use qcat_core::binance::session::{Session, World};
-use qcat_core::event::Input;
-use qcat_core::instrument::Universe;
-use qcat_core::time::{Span, Ts};
+use qcat_core::time::Span;
 use secrecy::{ExposeSecret, SecretString};
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-
-/// What a shell needs of its surroundings.
-pub trait Host {
-    /// The wall time; never decreases.
-    fn now(&self) -> Ts;
-    /// Instruments as the engine knows them.
-    fn universe(&self) -> Rc<Universe>;
-    /// Takes an input for the lane.
-    fn offer(&self, input: Input);
-    /// The session is about to take this. Runs inside the same catch as the session's own call, so a panic in it is the session's:
-    /// this is how tests make a session fail.
-    fn before(&self, _incoming: &Incoming<'_>) {}
-    /// Takes something that an operator should read.
-    fn note(&self, code: &'static str, text: &str);
-    /// The session or one of its tasks panicked: nothing more comes of this shell. Whoever owns it drops it and decides on
-    /// another one. Called from within the session's own calls, so it must only pass the word on.
-    fn failed(&self, reason: &str);
-}
 
 /// An API key with its signer.
 #[derive(Debug, Clone)]
@@ -53,8 +35,7 @@ pub struct Credentials {
 
 /// A session with its sockets.
 pub struct Shell<S: Session + 'static> {
-    session: RefCell<S>,
-    host: Rc<dyn Host>,
+    seat: Seat<S>,
     connector: Connector,
     http: Rc<HttpClient>,
     credentials: Option<Credentials>,
@@ -62,8 +43,6 @@ pub struct Shell<S: Session + 'static> {
     timer: RefCell<Option<JoinHandle<()>>>,
     timer_moved: Notify,
     tasks_started: RefCell<u64>,
-    /// Failed or ended: the session is not called any more.
-    over: Cell<bool>,
 }
 
 struct LinkTask {
@@ -88,8 +67,7 @@ impl<S: Session + 'static> Shell<S> {
         credentials: Option<Credentials>,
     ) -> Rc<Shell<S>> {
         let shell = Rc::new(Shell {
-            session: RefCell::new(session),
-            host,
+            seat: Seat::new(session, host),
             connector,
             http,
             credentials,
@@ -97,7 +75,6 @@ impl<S: Session + 'static> Shell<S> {
             timer: RefCell::new(None),
             timer_moved: Notify::new(),
             tasks_started: RefCell::new(0),
-            over: Cell::new(false),
         });
         let timer = shell.spawn("timer", run_timer(Rc::downgrade(&shell)));
         *shell.timer.borrow_mut() = Some(timer);
@@ -107,39 +84,24 @@ impl<S: Session + 'static> Shell<S> {
 
     /// Reads the session.
     pub fn read<T>(&self, read: impl FnOnce(&S) -> T) -> T {
-        read(&self.session.borrow())
+        read(&self.seat.session())
     }
 
     /// Calls the session and does what it wants.
     pub fn with(self: &Rc<Self>, call: impl FnOnce(&mut S, &World<'_>, &mut Vec<Action>)) {
-        if self.over.get() {
-            return;
-        }
-        let universe = self.host.universe();
-        let world = World { now: self.host.now(), universe: &universe };
-        let mut actions = Vec::new();
-        let before = self.session.borrow().next_timeout();
-        let step = AssertUnwindSafe(|| call(&mut self.session.borrow_mut(), &world, &mut actions));
-        if let Err(panic) = catch_unwind(step) {
-            return self.fail("session", &*panic);
-        }
-        let after = self.session.borrow().next_timeout();
-        if after != before {
+        if self.seat.call(call, |action| self.act(action)) {
             self.timer_moved.notify_one();
-        }
-        for action in actions {
-            self.act(action);
         }
     }
 
     /// Whether the session is not called any more: it panicked, or was ended.
     pub fn is_over(&self) -> bool {
-        self.over.get()
+        self.seat.is_over()
     }
 
     /// Closes the sockets and ends all tasks at once. What was asked of the session and not answered is lost.
     pub fn end(&self) {
-        self.over.set(true);
+        self.seat.end();
         self.abort_tasks();
     }
 
@@ -152,12 +114,6 @@ impl<S: Session + 'static> Shell<S> {
         }
     }
 
-    fn fail(&self, what: &str, panic: &(dyn Any + Send)) {
-        if !self.over.replace(true) {
-            self.host.failed(&format!("{what} panicked: {}", panic_text(panic)));
-        }
-    }
-
     /// Runs a task of this shell; a panic in it is not silent.
     fn spawn(self: &Rc<Self>, what: &'static str, task: impl Future<Output = ()> + 'static) -> JoinHandle<()> {
         let shell = Rc::downgrade(self);
@@ -165,22 +121,21 @@ impl<S: Session + 'static> Shell<S> {
             if let Err(panic) = AssertUnwindSafe(task).catch_unwind().await
                 && let Some(shell) = shell.upgrade()
             {
-                shell.fail(what, &*panic);
+                shell.seat.fail(what, &*panic);
             }
         })
     }
 
     fn handle(self: &Rc<Self>, incoming: Incoming<'_>) {
-        self.with(|session, world, out| {
-            self.host.before(&incoming);
-            session.handle(incoming, world, out);
-        });
+        if self.seat.handle(incoming, |action| self.act(action)) {
+            self.timer_moved.notify_one();
+        }
     }
 
     fn act(self: &Rc<Self>, action: Action) {
         match action {
-            Action::Offer(input) => self.host.offer(input),
-            Action::Note(note) => self.host.note(note.code, &note.text),
+            // The seat gives these to the host.
+            Action::Offer(_) | Action::Note(_) => {}
             Action::Http(request) => self.request(request),
             Action::Connect { link, url } => self.connect(link, url),
             Action::Close { link } => {
@@ -191,7 +146,7 @@ impl<S: Session + 'static> Shell<S> {
             Action::Send { link, text } => {
                 let full = self.links.borrow().get(&link).is_some_and(|task| task.send.try_send(text).is_err());
                 if full {
-                    self.host.note("send_queue_full", "a WebSocket takes no more text; the frame was dropped");
+                    self.seat.host().note("send_queue_full", "a WebSocket takes no more text; the frame was dropped");
                 }
             }
         }
@@ -238,21 +193,13 @@ impl<S: Session + 'static> Shell<S> {
     }
 
     fn request(self: &Rc<Self>, request: HttpRequest) {
-        let HttpRequest { id, method, path, mut query, auth, timeout, urgent: _ } = request;
-        let key = match (auth, &self.credentials) {
-            (Auth::None, _) => None,
-            (_, Some(credentials)) => {
-                if auth == Auth::Signed {
-                    credentials.signer.sign(&mut query);
-                }
-                Some(credentials.key.clone())
-            }
-            (_, None) => {
-                self.host.note("credentials_missing", "a signed request was asked for without an API key");
-                return self.handle(Incoming::Failed { id, written: false, timed_out: false });
-            }
+        let signer = self.credentials.as_ref().map(|credentials| &credentials.signer);
+        let Some(target) = target(&request, signer) else {
+            self.seat.host().note("credentials_missing", "a signed request was asked for without an API key");
+            return self.handle(Incoming::Failed { id: request.id, written: false, timed_out: false });
         };
-        let target = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
+        let HttpRequest { id, method, path, query: _, auth, timeout, urgent: _ } = request;
+        let key = self.credentials.as_ref().filter(|_| auth != Auth::None).map(|credentials| credentials.key.clone());
         let timeout = Duration::from_nanos(timeout.nanos().unsigned_abs());
         let shell = Rc::downgrade(self);
         let http = self.http.clone();
@@ -271,7 +218,7 @@ impl<S: Session + 'static> Shell<S> {
                     shell.handle(Incoming::Reply { id, status: answer.status, headers, body: &answer.body });
                 }
                 Err(HttpFailure { written, timed_out, error }) => {
-                    shell.host.note("request_failed", &format!("{} {path}: {error}", method.as_str()));
+                    shell.seat.host().note("request_failed", &format!("{} {path}: {error}", method.as_str()));
                     shell.handle(Incoming::Failed { id, written, timed_out });
                 }
             }
@@ -295,10 +242,10 @@ pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
 async fn run_timer<S: Session + 'static>(shell: Weak<Shell<S>>) {
     loop {
         let Some(strong) = shell.upgrade() else { return };
-        if strong.over.get() {
+        if strong.is_over() {
             return;
         }
-        let (next, now) = (strong.session.borrow().next_timeout(), strong.host.now());
+        let (next, now) = (strong.seat.session().next_timeout(), strong.seat.host().now());
         let due_in = next.map(|at| at.since(now));
         if due_in.is_some_and(|span| span <= Span::ZERO) {
             strong.with(|session, world, out| session.on_time(world, out));
@@ -330,6 +277,9 @@ fn reply_headers(headers: &hyper::HeaderMap) -> ReplyHeaders {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use qcat_core::event::Input;
+    use qcat_core::instrument::Universe;
+    use qcat_core::time::Ts;
 
     /// Panics when told of a failed request, or at its timer.
     struct Bomb {

@@ -3,7 +3,6 @@
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
-use std::fmt::Write;
 
 /// Signs with one API secret. The key schedule is prepared once; the secret itself cannot be printed.
 #[derive(Clone)]
@@ -24,15 +23,25 @@ impl Signer {
         Signer { mac }
     }
 
+    /// Bytes that a signature adds to a query.
+    pub const ROOM: usize = "&signature=".len() + 64;
+
     /// Appends `&signature=` and the signature of what stands in `query`.
     pub fn sign(&self, query: &mut String) {
+        self.sign_from(query, 0);
+    }
+
+    /// The same for a query that begins at byte `begin` of a text.
+    pub fn sign_from(&self, text: &mut String, begin: usize) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let query = &text.as_bytes()[begin..];
         let mut mac = self.mac.clone();
-        mac.update(query.as_bytes());
+        mac.update(query);
         let digest = mac.finalize().into_bytes();
-        query.push_str(if query.is_empty() { "signature=" } else { "&signature=" });
+        text.push_str(if query.is_empty() { "signature=" } else { "&signature=" });
         for byte in digest {
-            // Writing to a String cannot fail.
-            let _ = write!(query, "{byte:02x}");
+            text.push(DIGITS[usize::from(byte >> 4)] as char);
+            text.push(DIGITS[usize::from(byte & 15)] as char);
         }
     }
 
