@@ -134,20 +134,31 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// Starts the daemon; its log goes to `daemon.log` in `directory`.
 pub fn spawn(config: &Path, directory: &Path) -> Child {
-    let log = std::fs::File::create(directory.join("daemon.log")).expect("a log file");
-    Command::new(env!("CARGO_BIN_EXE_qcat"))
-        .args(["run", "--config"])
-        .arg(config)
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .expect("the daemon starts")
+    spawn_with_log(config, &directory.join("daemon.log"))
+}
+
+/// Starts the daemon; `log` takes what it says.
+pub fn spawn_with_log(config: &Path, log: &Path) -> Child {
+    let log = std::fs::File::create(log).expect("a log file");
+    // QCAT_BIN: another build of the daemon, an optimised one for instance.
+    let binary = std::env::var("QCAT_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_qcat").to_owned());
+    let mut command = Command::new(binary);
+    // What tells the test what to do would be an unknown key of the daemon's configuration.
+    std::env::vars().filter(|(name, _)| name.starts_with("QCAT_")).for_each(|(name, _)| {
+        command.env_remove(name);
+    });
+    command.args(["run", "--config"]).arg(config).stdout(Stdio::null()).stderr(log).spawn().expect("the daemon starts")
+}
+
+/// Tells the daemon to stop.
+pub fn terminate(daemon: &Child) {
+    let pid = daemon.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
 }
 
 /// Stops the daemon in order.
 pub async fn stop(daemon: &mut Child) -> ExitStatus {
-    let pid = daemon.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
+    terminate(daemon);
     loop {
         if let Some(status) = daemon.try_wait().expect("a child") {
             return status;

@@ -22,6 +22,7 @@ pub struct Feed {
     speed_permille: i64,
     last: Ts,
     ended: bool,
+    held: bool,
 }
 
 impl std::fmt::Debug for Feed {
@@ -47,6 +48,7 @@ impl Feed {
             speed_permille: speed_permille.max(1),
             last: start,
             ended: false,
+            held: false,
         })
     }
 
@@ -55,8 +57,16 @@ impl Feed {
         self.ended && self.ready.is_empty()
     }
 
+    /// Holds the market still, or lets it go on: what would have happened meanwhile then happens at once.
+    pub fn hold(&mut self, held: bool) {
+        self.held = held;
+    }
+
     /// When the next event happens, as far as it is known.
     pub fn next_time(&self) -> Option<Ts> {
+        if self.held {
+            return None;
+        }
         match self.ready.front() {
             Some(event) => Some(event.exchange_time),
             None if self.ended => None,
@@ -67,6 +77,9 @@ impl Feed {
 
     /// The next event that happens by `now`.
     pub fn next_until(&mut self, now: Ts, universe: &Universe) -> Option<MarketInput> {
+        if self.held {
+            return None;
+        }
         while self.ready.is_empty() && !self.ended {
             match self.source.next() {
                 None => self.ended = true,

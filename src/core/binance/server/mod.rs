@@ -149,6 +149,11 @@ impl SimExchange {
         self.feed.ended()
     }
 
+    /// Holds the market still, or lets it go on: nothing is filled meanwhile but what clients send.
+    pub fn hold_market(&mut self, held: bool) {
+        self.feed.hold(held);
+    }
+
     /// Takes what a client did.
     pub fn handle(&mut self, incoming: ServerIn<'_>, now: Ts, out: &mut Vec<ServerOut>) {
         self.on_time(now, out);
