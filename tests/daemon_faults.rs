@@ -21,7 +21,7 @@ use qcat_actors::runtime::host::SessionWatch;
 use qcat_actors::runtime::lane::{Step, Tap};
 use qcat_core::binance::proto::Incoming;
 use qcat_core::engine::Observer;
-use qcat_core::event::{Event, Input, RunnerState, Station, StopReason};
+use qcat_core::event::{Decision, Event, Input, RunnerState, Station, StopReason};
 use qcat_core::id::{AccountIx, Seq, StrategyIx};
 use qcat_core::strategy::{
     Needs, ParamSpec, Params, Registry, Strategy, StrategyContext, StrategyEvent, StrategySpec, mean_reverter,
@@ -98,7 +98,7 @@ impl SessionWatch for SessionSaboteur {
     }
 }
 
-/// Remembers every change of trust and of the strategies' states.
+/// Remembers every change of trust and of the strategies' states, and every alert.
 #[derive(Clone, Default)]
 struct Seen(Rc<RefCell<Vec<String>>>);
 
@@ -122,8 +122,10 @@ impl Tap for SeenTap {
             seen.push(if trusted { "trusted".to_owned() } else { "untrusted".to_owned() });
         }
         for decision in step.decisions {
-            if let qcat_core::event::Decision::Runner { strategy, state } = decision {
-                seen.push(format!("{} {state:?}", strategy.0));
+            match decision {
+                Decision::Runner { strategy, state } => seen.push(format!("{} {state:?}", strategy.0)),
+                Decision::Alert(alert) => seen.push(format!("{:?}: {}", alert.code, alert.text)),
+                _ => {}
             }
         }
     }
@@ -262,6 +264,8 @@ fn a_ledger_panics_at(events: fn(&Event) -> bool) {
             let ledgers = world.component(Component::PositionManagers).await;
             assert_eq!((ledgers.state, ledgers.restarts), (ComponentState::Running, fault));
         }
+        // The fold lost nothing: there was nothing to repair.
+        assert_eq!(world.seen.count("PositionRepaired") + world.seen.count("BalanceRepaired"), 0, "{:?}", world.seen.0);
         world.stop_and_compare().await;
     });
 }

@@ -1,4 +1,5 @@
-//! Rebuilds a broken engine: a fresh one is folded from snapshot and journal without the input that broke it.
+//! Rebuilds a broken engine: a fresh one is folded from snapshot and journal. Only what panics in the fold again is left out: a
+//! fill that a node lost by a passing fault would be missing in the books of its strategy for ever.
 
 use super::open::{fold_entries, marks};
 use super::{Lane, LaneError, LaneOptions, LaneState};
@@ -28,9 +29,9 @@ pub enum RebuildError {
 }
 
 impl Lane {
-    /// Rebuilds the deciding nodes after a fault: marks the input as quarantined for the node that broke, folds snapshot and
-    /// journal into a fresh engine, takes the strategies over, and admits `Input::Rebuild(station)`, after which nothing is
-    /// trusted until reconciled. The thread is busy for as long as the records since the last snapshot take.
+    /// Rebuilds the deciding nodes after a fault: folds snapshot and journal into a fresh engine, takes the strategies over, and
+    /// admits `Input::Rebuild(station)`, after which nothing is trusted until reconciled. A node that panics at the input again
+    /// is quarantined for it and not stepped with it any more. The thread is busy for as long as the records since the last snapshot take.
     pub fn rebuild(&self, station: Station) -> Result<(), RebuildError> {
         let inner = &self.0;
         if inner.state.get() != LaneState::Broken {
@@ -39,9 +40,10 @@ impl Lane {
         let now = inner.pace.now();
         {
             let mut core = inner.core.borrow_mut();
-            let Some(fault) = core.broken else { return Err(RebuildError::NotBroken) };
+            if core.broken.is_none() {
+                return Err(RebuildError::NotBroken);
+            }
             let base = core.base.clone();
-            core.journal().quarantine(fault.seq, fault.station, now).map_err(LaneError::from)?;
             let journal = core.journal();
             let (mut engine, _) =
                 fold_again(&inner.options, &inner.registry, &inner.disk, journal, base.as_deref(), now)?;

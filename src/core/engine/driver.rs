@@ -393,7 +393,6 @@ impl<V: Counterparty> Driver<V> {
         if !self.options.keep_log {
             return Err(DriverError::Fault { station: fault.station, seq: fault.seq });
         }
-        self.quarantine.push(Quarantine { station: fault.station, seq: fault.seq });
         let mut rebuilt = self.fold_log()?;
         rebuilt.adopt_runners(&mut self.engine);
         self.engine = rebuilt;
