@@ -7,35 +7,30 @@
 
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/inside.rs"]
+mod inside;
 #[path = "support/proxy.rs"]
 mod proxy;
 
 use daemon::until;
+use inside::{SABOTAGE, World, run};
 use proxy::{Break, Proxy};
-use qcat::daemon::{Daemon, Stopped};
-use qcat::sim::RunningSim;
+use qcat::replay;
 use qcat::wire::Composition;
-use qcat::{compare, config, replay, sim};
-use qcat_actors::runtime::component::{Component, ComponentState, ComponentView};
+use qcat_actors::runtime::component::{Component, ComponentState};
 use qcat_actors::runtime::host::SessionWatch;
-use qcat_actors::runtime::lane::{Step, Tap};
 use qcat_core::binance::proto::Incoming;
 use qcat_core::engine::Observer;
-use qcat_core::event::{Decision, Event, Input, RunnerState, Station, StopReason};
-use qcat_core::id::{AccountIx, Seq, StrategyIx};
+use qcat_core::event::{Event, Input, RunnerState, Station, StopReason};
+use qcat_core::id::Seq;
 use qcat_core::strategy::{
     Needs, ParamSpec, Params, Registry, Strategy, StrategyContext, StrategyEvent, StrategySpec, mean_reverter,
 };
 use qcat_io::disk::RealDisk;
-use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-
-const ACCOUNT: AccountIx = AccountIx(0);
-const SABOTAGE: &str = "sabotage";
 
 /// Trades like the mean reverter and panics on every tenth quote.
 const FRAGILE: StrategySpec = StrategySpec {
@@ -94,126 +89,6 @@ impl SessionWatch for SessionSaboteur {
         if left.get() > 0 && matches!(incoming, Incoming::Frame { .. }) {
             left.set(left.get() - 1);
             panic!("{SABOTAGE}");
-        }
-    }
-}
-
-/// Remembers every change of trust and of the strategies' states, and every alert.
-#[derive(Clone, Default)]
-struct Seen(Rc<RefCell<Vec<String>>>);
-
-impl Seen {
-    /// How often this came.
-    fn count(&self, what: &str) -> usize {
-        self.0.borrow().iter().filter(|seen| seen.starts_with(what)).count()
-    }
-}
-
-struct SeenTap {
-    seen: Seen,
-    trusted: bool,
-}
-
-impl Tap for SeenTap {
-    fn after_step(&mut self, step: &Step<'_>) {
-        let trusted = step.engine.gate(ACCOUNT).is_some_and(|gate| gate.is_trusted());
-        let mut seen = self.seen.0.borrow_mut();
-        if std::mem::replace(&mut self.trusted, trusted) != trusted {
-            seen.push(if trusted { "trusted".to_owned() } else { "untrusted".to_owned() });
-        }
-        for decision in step.decisions {
-            match decision {
-                Decision::Runner { strategy, state } => seen.push(format!("{} {state:?}", strategy.0)),
-                Decision::Alert(alert) => seen.push(format!("{:?}: {}", alert.code, alert.text)),
-                _ => {}
-            }
-        }
-    }
-}
-
-/// A daemon at a simulator, in this process.
-struct World {
-    exchange: RunningSim,
-    daemon: Daemon,
-    seen: Seen,
-    journal: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-fn quiet_panics() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
-    ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if info.payload_as_str() != Some(SABOTAGE) {
-                usual(info);
-            }
-        }));
-    });
-}
-
-fn run(test: impl Future<Output = ()>) {
-    quiet_panics();
-    actix_rt::System::new().block_on(test);
-}
-
-impl World {
-    /// With the strategies `quick` and `trend`, and others of the given text.
-    async fn start(exchange: RunningSim, at: SocketAddr, more: &str, composition: Composition) -> World {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = folder.path().join("journal");
-        let urls = sim::config_urls(exchange.address, false);
-        let text = daemon::configuration(&exchange, &journal).replace(&urls, &sim::config_urls(at, false)) + more;
-        let config = config::parse("test", &text, &[]).unwrap_or_else(|faults| panic!("{faults:?}"));
-        let daemon = Daemon::start(&config, composition).await.unwrap();
-        let seen = Seen::default();
-        daemon.lane().tap(Box::new(SeenTap { seen: seen.clone(), trusted: false }));
-        World { exchange, daemon, seen, journal, _folder: folder }
-    }
-
-    fn runner(&self, strategy: u16) -> RunnerState {
-        self.daemon.lane().read(|engine| engine.runner(StrategyIx(strategy)).unwrap().state())
-    }
-
-    fn is_trusted(&self) -> bool {
-        self.daemon.lane().read(|engine| engine.gate(ACCOUNT).unwrap().is_trusted())
-    }
-
-    fn fills_of(&self, strategy: u16) -> usize {
-        self.daemon.fills().iter().filter(|fill| fill.strategy == StrategyIx(strategy)).count()
-    }
-
-    /// Waits until both strategies have traded again.
-    async fn trades_on(&self) {
-        let before = [self.fills_of(1), self.fills_of(2)];
-        let more = || self.is_trusted() && self.fills_of(1) > before[0] && self.fills_of(2) > before[1];
-        until("it does not trade on", more).await;
-    }
-
-    async fn component(&self, component: Component) -> ComponentView {
-        let tree = self.daemon.system().tree().await.unwrap();
-        tree.components.into_iter().find(|view| view.name == component).unwrap()
-    }
-
-    /// Stops, and compares every book with the exchange's.
-    async fn stop_and_compare(&self) {
-        assert_eq!(self.daemon.stop().await, Stopped::InTime);
-        let fills = self.daemon.fills();
-        let differences = self.exchange.server.exchange(|exchange, _, _| {
-            self.daemon.lane().read(|engine| compare::differences(engine, &fills, exchange.venue(), ACCOUNT))
-        });
-        assert!(differences.is_empty(), "{differences:#?}");
-        // Every strategy holds what its own fills come to, and nothing was left to the reserved one.
-        let symbol = fills.first().unwrap().symbol;
-        for strategy in 0..=self.daemon.lane().read(|engine| engine.config().strategies.len() as u16) {
-            let strategy = StrategyIx(strategy);
-            let own = fills.iter().filter(|fill| fill.strategy == strategy);
-            let traded: i64 = own.map(|fill| fill.quantity.signed(fill.side).mantissa()).sum();
-            let held = self.daemon.lane().read(|engine| {
-                let position = engine.ledger(ACCOUNT)?.virtual_position(strategy, symbol)?;
-                Some(position.quantity.mantissa())
-            });
-            assert_eq!(held.unwrap_or(0), traded, "{strategy:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Stands between the daemon and the simulator, and breaks connections as networks do.
+//! Stands between the daemon and the simulator: breaks connections as networks do, and changes what the exchange says.
+#![allow(dead_code)] // Each test uses a part of it.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -24,6 +25,8 @@ pub struct Proxy {
     seen: RefCell<Vec<String>>,
     breaks: watch::Sender<(u64, &'static str, Break)>,
     number: Cell<u64>,
+    /// What the exchange says, and what the daemon hears instead: texts of the same length.
+    rewrites: RefCell<Vec<(&'static str, &'static str)>>,
     task: RefCell<Option<tokio::task::JoinHandle<()>>>,
 }
 
@@ -39,7 +42,14 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (breaks, _) = watch::channel((0, "", Break::End));
-        let proxy = Proxy { address, seen: RefCell::default(), breaks, number: Cell::new(0), task: RefCell::default() };
+        let proxy = Proxy {
+            address,
+            seen: RefCell::default(),
+            breaks,
+            number: Cell::new(0),
+            rewrites: RefCell::default(),
+            task: RefCell::default(),
+        };
         let proxy = Rc::new(proxy);
         let weak = Rc::downgrade(&proxy);
         *proxy.task.borrow_mut() = Some(tokio::task::spawn_local(async move {
@@ -54,6 +64,22 @@ impl Proxy {
     pub fn break_open(&self, request: &'static str, how: Break) {
         self.number.set(self.number.get() + 1);
         self.breaks.send_replace((self.number.get(), request, how));
+    }
+
+    /// From here on the daemon hears something else than the exchange says.
+    pub fn rewrite(&self, rewrites: &[(&'static str, &'static str)]) {
+        assert!(rewrites.iter().all(|(from, to)| from.len() == to.len()), "a body's length is told before it");
+        *self.rewrites.borrow_mut() = rewrites.to_vec();
+    }
+
+    fn rewritten(&self, bytes: &mut [u8]) {
+        for (from, to) in self.rewrites.borrow().iter() {
+            for at in 0..(bytes.len() + 1).saturating_sub(from.len()) {
+                if bytes[at..].starts_with(from.as_bytes()) {
+                    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+                }
+            }
+        }
     }
 
     /// Connections so far whose request begins with this.
@@ -98,6 +124,9 @@ async fn pass(proxy: Weak<Proxy>, mut client: TcpStream, to: SocketAddr) {
             }
             read = exchange.read(&mut down) => {
                 let Ok(n @ 1..) = read else { return };
+                if let Some(proxy) = proxy.upgrade() {
+                    proxy.rewritten(&mut down[..n]);
+                }
                 if garbled {
                     down[..n].fill(0xff);
                 }

@@ -2,11 +2,12 @@
 #![deny(clippy::float_arithmetic)]
 
 use super::Reconciler;
-use crate::command::AccountSettings;
+use crate::command::{AccountSettings, MarginType};
 use crate::config::AccountConfig;
 use crate::event::{AlertCode, Event};
 use crate::id::SymbolIx;
 use crate::node::{Context, Outbox};
+use crate::order::PositionMode;
 use std::collections::BTreeSet;
 
 impl Reconciler {
@@ -15,12 +16,16 @@ impl Reconciler {
         let Some(account) = context.config.account(self.account) else { return };
         let mut differences = Vec::new();
         if settings.position_mode != account.position_mode {
-            let (found, wanted) = (settings.position_mode, account.position_mode);
-            differences.push(format!("position mode is {found:?}, configured is {wanted:?}"));
+            let (found, wanted) = (mode(settings.position_mode), mode(account.position_mode));
+            differences.push(format!(
+                "position mode is {found}, wanted is {wanted} (change it at the exchange while the account has no position and no open order, or set `position_mode: {found}`)"
+            ));
         }
         if settings.multi_assets != account.multi_assets {
             let (found, wanted) = (settings.multi_assets, account.multi_assets);
-            differences.push(format!("multi-assets mode is {found}, configured is {wanted}"));
+            differences.push(format!(
+                "multi-assets mode is {found}, wanted is {wanted} (change it at the exchange, or set `multi_assets: {found}`)"
+            ));
         }
         for symbol in self.used_symbols(context) {
             differences.extend(symbol_differences(settings, symbol, account, context));
@@ -30,7 +35,10 @@ impl Reconciler {
             self.state.told = None;
             return;
         }
-        let text = format!("the account's settings differ from the configuration: {}", differences.join("; "));
+        let text = format!(
+            "the account does not trade: it is not set up at the exchange as the configuration wants it: {}",
+            differences.join("; ")
+        );
         if self.state.told.as_ref() != Some(&text) {
             self.alert(AlertCode::SettingsDiffer, None, text.clone(), out);
             self.state.told = Some(text);
@@ -82,12 +90,31 @@ fn symbol_differences(
     };
     let mut differences = Vec::new();
     if found.margin_type != account.margin_type {
-        let (found, wanted) = (found.margin_type, account.margin_type);
-        differences.push(format!("margin type of {name} is {found:?}, configured is {wanted:?}"));
+        let (found, wanted) = (margin(found.margin_type), margin(account.margin_type));
+        differences.push(format!(
+            "margin type of {name} is {found}, wanted is {wanted} (change it at the exchange while the symbol has no position and no open order, or set `margin_type: {found}`)"
+        ));
     }
     if found.leverage != account.leverage {
         let (found, wanted) = (found.leverage, account.leverage);
-        differences.push(format!("leverage of {name} is {found}, configured is {wanted}"));
+        differences.push(format!(
+            "leverage of {name} is {found}, wanted is {wanted} (change it at the exchange, or set `leverage: {found}`)"
+        ));
     }
     differences
+}
+
+/// As it stands in the configuration.
+fn mode(mode: PositionMode) -> &'static str {
+    match mode {
+        PositionMode::OneWay => "one_way",
+        PositionMode::Hedge => "hedge",
+    }
+}
+
+fn margin(margin: MarginType) -> &'static str {
+    match margin {
+        MarginType::Cross => "cross",
+        MarginType::Isolated => "isolated",
+    }
 }
