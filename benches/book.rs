@@ -99,8 +99,7 @@ fn books(criterion: &mut Criterion) {
     race(criterion, "generated", &snapshot, &diffs);
     if let Some(feed) = recording::depth_feed("usdm_btcusdt_20240808.gz") {
         let (snapshot, diffs) = recording::session_order(&feed);
-        let diffs: Vec<BookLevels> = diffs.into_iter().cloned().collect();
-        race(criterion, "recorded", snapshot, &diffs);
+        race(criterion, "recorded", &snapshot, &diffs);
     }
 }
 

@@ -155,6 +155,7 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
             account: AccountIx(at as u16),
             ws_private_url: config.exchange.ws_private_url.clone(),
             recv_window: config.exchange.recv_window,
+            report_timeout: config.exchange.report_timeout,
             seed: seed.wrapping_add(at as u64),
         },
         credentials,

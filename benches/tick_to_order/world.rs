@@ -321,7 +321,7 @@ fn market_options() -> MarketOptions {
 
 fn account_options() -> AccountOptions {
     let (ws_private_url, recv_window) = ("ws://x/private".into(), Span::from_secs(5));
-    AccountOptions { account: ACCOUNT, ws_private_url, recv_window, seed: 1 }
+    AccountOptions { account: ACCOUNT, ws_private_url, recv_window, report_timeout: Span::from_secs(5), seed: 1 }
 }
 
 fn exchange(universe: Universe, feed: Feed) -> SimExchange {

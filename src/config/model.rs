@@ -71,6 +71,8 @@ pub struct Exchange {
     pub ca_file: Option<PathBuf>,
     /// `recvWindow`.
     pub recv_window: Span,
+    /// What was acknowledged must be heard of on the user stream within this time.
+    pub report_timeout: Span,
 }
 
 /// One account.
@@ -418,6 +420,7 @@ fn exchange(get: &Get<'_>) -> Exchange {
         ws_api_url: get.text("ws_api_url"),
         ca_file: get.path("ca_file"),
         recv_window: get.span("recv_window"),
+        report_timeout: get.span("report_timeout"),
     }
 }
 

@@ -167,7 +167,7 @@ impl<S: Session + 'static> Shell<S> {
                         shell.handle(Incoming::LinkUp(link));
                     }
                     let to = shell.clone();
-                    ws::run(socket, receive, move |bytes| {
+                    ws::run(socket, ws::Patience::default(), receive, move |bytes| {
                         if let Some(shell) = to.upgrade() {
                             shell.handle(Incoming::Frame { link, bytes });
                         }

@@ -1,8 +1,11 @@
 //! Reads the depth feed of a recording by hand, for tests and benchmarks that must not depend on the decoders.
 
 use flate2::read::GzDecoder;
-use qcat_core::market::{BookLevels, Level, Quote};
+use qcat_core::binance::bridge::Bridge;
+use qcat_core::id::SymbolIx;
+use qcat_core::market::{BookLevels, Level, MarketEvent, MarketInput, Quote};
 use qcat_core::num::{Price, Quantity, parse_i64};
+use qcat_core::time::Ts;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -29,17 +32,30 @@ pub fn depth_feed(file: &str) -> Option<Vec<Recorded>> {
     Some(lines.filter_map(|line| recorded(&line.expect("a line of text"))).collect())
 }
 
-/// The feed in the order that a session hands it on: the snapshot, then every diff, also those received before it.
-pub fn session_order(feed: &[Recorded]) -> (&BookLevels, Vec<&BookLevels>) {
-    let snapshot = feed.iter().find_map(|event| match event {
-        Recorded::Snapshot(levels) => Some(levels),
-        _ => None,
-    });
-    let diffs = feed.iter().filter_map(|event| match event {
-        Recorded::Diff(levels) => Some(levels),
-        _ => None,
-    });
-    (snapshot.expect("a recording has a snapshot"), diffs.collect())
+/// What a session hands on of the feed: the snapshot once it is there, then every diff of its chain.
+pub fn session_order(feed: &[Recorded]) -> (BookLevels, Vec<BookLevels>) {
+    let (mut bridge, mut out): (_, Vec<MarketInput>) = (Bridge::default(), Vec::new());
+    let (symbol, time) = (SymbolIx(0), Ts::ZERO);
+    let input = |event| MarketInput { symbol, exchange_time: time, receive_time: time, derived: false, event };
+    for event in feed {
+        match event {
+            Recorded::Snapshot(levels) if bridge.needs_snapshot() => {
+                let used = bridge.on_snapshot(input(MarketEvent::BookReset(Box::new(levels.clone()))), &mut out);
+                assert!(used, "the recorded snapshot spans the recorded diffs");
+            }
+            Recorded::Diff(levels) => {
+                bridge.on_delta(input(MarketEvent::BookDelta(Box::new(levels.clone()))), &mut out)
+            }
+            Recorded::Snapshot(_) | Recorded::Quote(_) => {}
+        }
+    }
+    let mut events = out.into_iter().map(|input| input.event);
+    let Some(MarketEvent::BookReset(snapshot)) = events.next() else { panic!("a recording has a snapshot") };
+    let diff = |event| match event {
+        MarketEvent::BookDelta(levels) => *levels,
+        other => panic!("the chain of the recording breaks: {other:?}"),
+    };
+    (*snapshot, events.map(diff).collect())
 }
 
 fn recorded(line: &str) -> Option<Recorded> {

@@ -33,6 +33,11 @@ impl Bridge {
         self.state == State::Waiting
     }
 
+    /// Whether diffs wait for a snapshot: before the first one nothing is gained by fetching it.
+    pub fn has_held(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Whether diffs flow.
     pub fn is_live(&self) -> bool {
         matches!(self.state, State::Live(_))
@@ -101,6 +106,14 @@ impl Bridge {
     }
 
     fn hold(&mut self, input: MarketInput) {
+        let ids = |held: &MarketInput| match &held.event {
+            MarketEvent::BookDelta(levels) => (levels.last_id, levels.previous_id),
+            _ => (0, 0),
+        };
+        // A hole cannot be bridged: what came before it is of no use.
+        if self.held.back().is_some_and(|last| ids(last).0 != ids(&input).1) {
+            self.held.clear();
+        }
         if self.held.len() == HELD_MAX {
             self.held.pop_front();
         }
@@ -174,6 +187,16 @@ mod tests {
         assert!(bridge.needs_snapshot());
         assert!(bridge.on_snapshot(snapshot(5, 23), &mut out));
         assert_eq!(told(&out)[3..], [(5, -23), (5, 24)]);
+    }
+
+    #[test]
+    fn a_hole_in_what_is_held_drops_what_came_before_it() {
+        let (mut bridge, mut out) = (Bridge::default(), Vec::new());
+        bridge.on_delta(delta(1, 5, 9, 4), &mut out);
+        bridge.on_delta(delta(2, 20, 29, 19), &mut out);
+        assert!(!bridge.on_snapshot(snapshot(3, 7), &mut out), "older than the chain that is left");
+        assert!(bridge.on_snapshot(snapshot(4, 25), &mut out));
+        assert_eq!(told(&out), [(4, -25), (4, 29)]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::event::{Input, StreamFault, StreamState};
 use crate::id::AccountIx;
 use crate::order::PositionMode;
 use crate::time::{Span, Ts};
+use confirm::Confirmations;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use std::cell::RefCell;
@@ -28,6 +29,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 mod answers;
+mod confirm;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,8 @@ pub struct AccountOptions {
     pub ws_private_url: String,
     /// `recvWindow` of signed requests.
     pub recv_window: Span,
+    /// What was acknowledged has to be heard of on the user stream within this time.
+    pub report_timeout: Span,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -102,6 +106,7 @@ pub struct AccountSession {
     offset: Option<ClockOffset>,
     pending: BTreeMap<RequestId, Pending>,
     settings: BTreeMap<CommandId, SettingsParts>,
+    confirmations: Confirmations,
     next_request: u64,
     unknown_frames: u64,
     malformed_frames: u64,
@@ -123,6 +128,7 @@ impl AccountSession {
             offset: None,
             pending: BTreeMap::new(),
             settings: BTreeMap::new(),
+            confirmations: Confirmations::default(),
             next_request: 0,
             unknown_frames: 0,
             malformed_frames: 0,
@@ -186,6 +192,9 @@ impl AccountSession {
         match encode::command(&command.kind, world.universe, stamp) {
             Ok(encoded) => {
                 let urgent = !matches!(command.kind, CommandKind::Query(_));
+                if self.link.is_up() {
+                    self.confirmations.sent(id, &command.kind);
+                }
                 self.request(encoded, Pending::Command { id, kind: command.kind }, urgent, out);
             }
             Err(error) => {
@@ -237,7 +246,10 @@ impl AccountSession {
 
     fn frame(&mut self, bytes: &[u8], world: &World<'_>, out: &mut Vec<Action>) {
         match decode::decode_frame(bytes, world.universe, Some(self.options.account), world.now) {
-            Ok(Frame::User(report)) => out.push(Action::Offer(Input::Report(report))),
+            Ok(Frame::User(report)) => {
+                self.confirmations.heard(&report);
+                out.push(Action::Offer(Input::Report(report)));
+            }
             Ok(Frame::MarginCalls(calls)) => {
                 out.extend(calls.into_iter().map(|call| Action::Offer(Input::Report(call))));
             }
@@ -326,7 +338,8 @@ impl Session for AccountSession {
     }
 
     fn next_timeout(&self) -> Option<Ts> {
-        [self.start_at, self.extend_at, self.measure_at, self.link.next_timeout()].into_iter().flatten().min()
+        let mute = self.confirmations.next_due();
+        [self.start_at, self.extend_at, self.measure_at, self.link.next_timeout(), mute].into_iter().flatten().min()
     }
 
     fn on_time(&mut self, world: &World<'_>, out: &mut Vec<Action>) {
@@ -339,6 +352,10 @@ impl Session for AccountSession {
         }
         if due(self.extend_at) {
             self.extend_key(world.now, out);
+        }
+        if let Some(order) = self.confirmations.overdue(world.now) {
+            note(out, "user_stream_mute", format!("nothing was heard of {order}, which REST acknowledged"), &[]);
+            self.restart(StreamFault::Silent, true, world.now, out);
         }
         // A link that is down is brought back by the start.
         if self.link.due(world.now).is_some() {

@@ -2,23 +2,30 @@
 //!
 //! Two links, because streams are routed: `/public` (depth, bookTicker, trade) and `/market` (aggTrade, markPrice, kline).
 //! Streams are named in the URL, so nothing can be subscribed to by halves. Out come [`Input::Market`] and [`Input::Stream`]:
-//! a symbol is *up* when both links are open and its book is bridged, and each stream is held against a silence bound.
-//! Depth: diffs are buffered, a snapshot is asked for, what bridges it is passed on; a broken chain starts over.
+//! a symbol is *up* when both links are open and its book is bridged.
+//! Files: `depth` asks for snapshots and joins the diffs to them ([`Bridge`]), `silence` holds each stream against its bound.
 
 use super::link::{Link, LinkDue};
 use super::{Session, World, note};
+use crate::binance::bridge::Bridge;
 use crate::binance::decode::{self, Frame};
 use crate::binance::encode::percent_encode;
 use crate::binance::limits::WeightLimit;
 use crate::binance::proto::{Action, Auth, HttpRequest, Incoming, LinkId, Method, ReplyHeaders, RequestId};
 use crate::event::{Input, StreamFault, StreamState};
 use crate::id::SymbolIx;
-use crate::market::{BookLevels, MarketEvent, MarketInput};
+use crate::market::{MarketEvent, MarketInput};
 use crate::time::{Span, Ts};
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
+use silence::{Heard, Watched};
 use std::cell::RefCell;
 use std::rc::Rc;
+
+mod depth;
+mod silence;
+#[cfg(test)]
+mod tests;
 
 /// What a market session watches.
 #[derive(Debug, Clone)]
@@ -33,9 +40,9 @@ pub struct MarketOptions {
     pub depth_millis: u32,
     /// Kline intervals (the exchange's words, `1m` …) to subscribe to.
     pub kline_intervals: Vec<String>,
-    /// A stream that says nothing for this long is silent: depth and quotes.
+    /// A stream that says nothing for this long is silent: depth, quotes and mark prices.
     pub silence: Span,
-    /// The same for trades, which may be rare.
+    /// The same for trades and klines, which only speak when somebody trades.
     pub silence_trades: Span,
     /// Seed of the jitter.
     pub seed: u64,
@@ -43,48 +50,16 @@ pub struct MarketOptions {
 
 const PUBLIC: LinkId = LinkId(0);
 const MARKET: LinkId = LinkId(1);
-/// Levels a side of a depth snapshot; its weight is 20.
-const SNAPSHOT_LEVELS: u32 = 1000;
-const SNAPSHOT_WEIGHT: u32 = 20;
-const SNAPSHOT_TIMEOUT: Span = Span::from_secs(10);
-/// Pause before a snapshot is asked for again.
-const SNAPSHOT_PAUSE: Span = Span::from_secs(1);
-/// Diffs buffered while a snapshot is on its way: ten minutes at the fastest speed.
-const BUFFER_MAX: usize = 6_000;
-
-/// The streams of one symbol that are held against a silence bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Watched {
-    Depth,
-    Quote,
-    Trade,
-    Mark,
-}
-
-const WATCHED: [Watched; 4] = [Watched::Depth, Watched::Quote, Watched::Trade, Watched::Mark];
-
-#[derive(Debug)]
-enum Depth {
-    /// Diffs wait for a snapshot.
-    Buffering { diffs: Vec<MarketInput>, asked: Option<RequestId>, ask_at: Ts },
-    /// The snapshot was passed on; the first diff that spans its id begins the chain.
-    Bridging { snapshot_id: u64 },
-    /// The chain holds up to this update id.
-    Live { last_id: u64 },
-}
-
-impl Depth {
-    fn empty(ask_at: Ts) -> Depth {
-        Depth::Buffering { diffs: Vec::new(), asked: None, ask_at }
-    }
-}
 
 #[derive(Debug)]
 struct Symbol {
     symbol: SymbolIx,
-    depth: Depth,
-    /// Last word of each watched stream.
-    heard: [Ts; WATCHED.len()],
+    bridge: Bridge,
+    /// The snapshot that is on its way.
+    asked: Option<RequestId>,
+    /// Not asked for again before.
+    ask_at: Ts,
+    heard: Heard,
     up: bool,
 }
 
@@ -118,6 +93,8 @@ pub struct MarketSession {
     weight: Rc<RefCell<WeightLimit>>,
     links: [Link; 2],
     symbols: Vec<Symbol>,
+    /// How long klines may be silent; `None` without any.
+    kline_silence: Option<Span>,
     next_request: u64,
     counts: FrameCounts,
 }
@@ -129,12 +106,23 @@ impl MarketSession {
         let links = [Link::new(PUBLIC, dice(0x7075_626c)), Link::new(MARKET, dice(0x6d61_726b))];
         let fresh = |symbol: &SymbolIx| Symbol {
             symbol: *symbol,
-            depth: Depth::empty(Ts::ZERO),
-            heard: [Ts::ZERO; WATCHED.len()],
+            bridge: Bridge::default(),
+            asked: None,
+            ask_at: Ts::ZERO,
+            heard: Heard::default(),
             up: false,
         };
         let symbols = options.symbols.iter().map(fresh).collect();
-        MarketSession { options, weight, links, symbols, next_request: 0, counts: FrameCounts::default() }
+        let kline_silence = silence::kline_silence(&options);
+        MarketSession {
+            options,
+            weight,
+            links,
+            symbols,
+            kline_silence,
+            next_request: 0,
+            counts: FrameCounts::default(),
+        }
     }
 
     /// What was counted so far.
@@ -195,24 +183,24 @@ impl MarketSession {
         }
     }
 
-    fn void_book(&mut self, at: usize, now: Ts, out: &mut Vec<Action>) {
-        let symbol = &mut self.symbols[at];
-        if !matches!(symbol.depth, Depth::Buffering { .. }) {
-            let (exchange_time, receive_time) = (now, now);
-            let event = MarketEvent::BookGap;
-            let gap = MarketInput { symbol: symbol.symbol, exchange_time, receive_time, derived: false, event };
-            out.push(Action::Offer(Input::Market(gap)));
-        }
-        symbol.depth = Depth::empty(now);
-    }
-
     /// Tells that a symbol is up once both links are open and its book is bridged.
     fn maybe_up(&mut self, at: usize, out: &mut Vec<Action>) {
         let open = self.links.iter().all(Link::is_up);
         let symbol = &mut self.symbols[at];
-        if open && !symbol.up && matches!(symbol.depth, Depth::Live { .. }) {
+        if open && !symbol.up && symbol.bridge.is_live() {
             symbol.up = true;
             out.push(Action::Offer(Input::Stream(StreamState::MarketUp(symbol.symbol))));
+        }
+    }
+
+    fn link_up(&mut self, link: LinkId, now: Ts, out: &mut Vec<Action>) {
+        let Some(state) = self.links.get_mut(link.0 as usize) else { return };
+        if !state.up(now) {
+            return;
+        }
+        for at in 0..self.symbols.len() {
+            self.symbols[at].heard.opened(link, now);
+            self.maybe_up(at, out);
         }
     }
 
@@ -241,7 +229,7 @@ impl MarketSession {
             MarketEvent::Trade(_) => (&mut counts.trades, Some(Watched::Trade)),
             MarketEvent::AggTrade(_) => (&mut counts.agg_trades, None),
             MarketEvent::Mark(_) => (&mut counts.marks, Some(Watched::Mark)),
-            MarketEvent::Candle(_) => (&mut counts.klines, None),
+            MarketEvent::Candle(_) => (&mut counts.klines, Some(Watched::Kline)),
             MarketEvent::BookDelta(_) => (&mut counts.depth, Some(Watched::Depth)),
             MarketEvent::BookReset(_) | MarketEvent::BookGap => (&mut counts.unused, None),
         };
@@ -249,193 +237,13 @@ impl MarketSession {
         // A stream that we did not ask for has no place here.
         let Some(at) = self.symbols.iter().position(|s| s.symbol == input.symbol) else { return };
         if let Some(watched) = watched {
-            self.symbols[at].heard[watched as usize] = world.now;
+            self.symbols[at].heard.at(watched, world.now);
         }
         if matches!(input.event, MarketEvent::BookDelta(_)) {
             self.diff(at, input, world, out);
         } else {
             out.push(Action::Offer(Input::Market(input)));
         }
-    }
-
-    fn diff(&mut self, at: usize, input: MarketInput, world: &World<'_>, out: &mut Vec<Action>) {
-        let MarketEvent::BookDelta(levels) = &input.event else { return };
-        match &mut self.symbols[at].depth {
-            Depth::Live { last_id } if levels.previous_id == *last_id => {
-                *last_id = levels.last_id;
-                out.push(Action::Offer(Input::Market(input)));
-            }
-            Depth::Live { last_id } if levels.last_id <= *last_id => {}
-            Depth::Bridging { snapshot_id } if levels.last_id < *snapshot_id => {}
-            Depth::Bridging { snapshot_id }
-                if levels.first_id <= *snapshot_id || levels.previous_id == *snapshot_id =>
-            {
-                self.symbols[at].depth = Depth::Live { last_id: levels.last_id };
-                out.push(Action::Offer(Input::Market(input)));
-                self.maybe_up(at, out);
-            }
-            Depth::Live { .. } | Depth::Bridging { .. } => {
-                self.void_book(at, world.now, out);
-                self.symbol_down(at, StreamFault::Gap, out);
-                self.diff(at, input, world, out);
-            }
-            Depth::Buffering { diffs, asked, ask_at } => {
-                // A hole in the buffer cannot be bridged: what came before it is of no use.
-                if let Some(MarketEvent::BookDelta(last)) = diffs.last().map(|d| &d.event)
-                    && last.last_id != levels.previous_id
-                {
-                    diffs.clear();
-                }
-                diffs.push(input);
-                if diffs.len() > BUFFER_MAX {
-                    diffs.clear();
-                }
-                if asked.is_none() && world.now >= *ask_at {
-                    self.ask_snapshot(at, world, out);
-                }
-            }
-        }
-    }
-
-    fn ask_snapshot(&mut self, at: usize, world: &World<'_>, out: &mut Vec<Action>) {
-        let Some(instrument) = world.universe.instrument(self.symbols[at].symbol) else { return };
-        let Depth::Buffering { asked, ask_at, .. } = &mut self.symbols[at].depth else { return };
-        if let Err(until) = self.weight.borrow_mut().take(SNAPSHOT_WEIGHT, false, world.now) {
-            *ask_at = until;
-            return;
-        }
-        let id = RequestId(self.next_request);
-        self.next_request += 1;
-        *asked = Some(id);
-        let mut query = String::from("symbol=");
-        percent_encode(&mut query, &instrument.name);
-        query.push_str(&format!("&limit={SNAPSHOT_LEVELS}"));
-        let (method, path) = (Method::Get, "/fapi/v1/depth");
-        let (auth, timeout) = (Auth::None, SNAPSHOT_TIMEOUT);
-        out.push(Action::Http(HttpRequest { id, method, path, query, auth, timeout, urgent: false }));
-    }
-
-    /// Which symbol's snapshot a request asked for.
-    fn asked_by(&self, id: RequestId) -> Option<usize> {
-        let mine = |s: &Symbol| matches!(s.depth, Depth::Buffering { asked: Some(asked), .. } if asked == id);
-        self.symbols.iter().position(mine)
-    }
-
-    fn snapshot_failed(&mut self, at: usize, now: Ts) {
-        if let Depth::Buffering { asked, ask_at, .. } = &mut self.symbols[at].depth {
-            (*asked, *ask_at) = (None, now.plus(SNAPSHOT_PAUSE));
-        }
-    }
-
-    fn reply(
-        &mut self,
-        id: RequestId,
-        status: u16,
-        headers: &ReplyHeaders,
-        body: &[u8],
-        world: &World<'_>,
-        out: &mut Vec<Action>,
-    ) {
-        self.weight.borrow_mut().learn(status, headers, world.now);
-        let Some(at) = self.asked_by(id) else { return };
-        let Some(instrument) = world.universe.instrument(self.symbols[at].symbol) else { return };
-        match decode::rest::depth(body, instrument) {
-            Ok((levels, exchange_time)) if status == 200 => self.snapshot(at, levels, exchange_time, world.now, out),
-            result => {
-                self.snapshot_failed(at, world.now);
-                match result {
-                    Err(error) => note(out, "snapshot_malformed", format!("status {status}: {error}"), body),
-                    Ok(_) => note(out, "snapshot_refused", format!("status {status}"), body),
-                }
-            }
-        }
-    }
-
-    fn snapshot(&mut self, at: usize, levels: BookLevels, exchange_time: Ts, now: Ts, out: &mut Vec<Action>) {
-        let state = &mut self.symbols[at];
-        let Depth::Buffering { diffs, asked, ask_at } = &mut state.depth else { return };
-        *asked = None;
-        let snapshot_id = levels.last_id;
-        diffs.retain(|d| matches!(&d.event, MarketEvent::BookDelta(l) if l.last_id >= snapshot_id));
-        if let Some(MarketEvent::BookDelta(first)) = diffs.first().map(|d| &d.event)
-            && first.first_id > snapshot_id
-            && first.previous_id != snapshot_id
-        {
-            // The snapshot is older than the buffer: ask again.
-            *ask_at = now.plus(SNAPSHOT_PAUSE);
-            return;
-        }
-        let symbol = state.symbol;
-        let event = MarketEvent::BookReset(Box::new(levels));
-        out.push(Action::Offer(Input::Market(MarketInput {
-            symbol,
-            exchange_time,
-            receive_time: now,
-            derived: false,
-            event,
-        })));
-        let mut last_id = None;
-        for diff in diffs.drain(..) {
-            if let MarketEvent::BookDelta(levels) = &diff.event {
-                last_id = Some(levels.last_id);
-            }
-            out.push(Action::Offer(Input::Market(diff)));
-        }
-        match last_id {
-            Some(last_id) => {
-                state.depth = Depth::Live { last_id };
-                self.maybe_up(at, out);
-            }
-            None => state.depth = Depth::Bridging { snapshot_id },
-        }
-    }
-}
-
-impl MarketSession {
-    fn link_up(&mut self, link: LinkId, now: Ts, out: &mut Vec<Action>) {
-        let Some(state) = self.links.get_mut(link.0 as usize) else { return };
-        if !state.up(now) {
-            return;
-        }
-        for at in 0..self.symbols.len() {
-            let heard = &mut self.symbols[at].heard;
-            for watched in WATCHED.into_iter().filter(|w| carrier(*w) == link) {
-                heard[watched as usize] = now;
-            }
-            self.maybe_up(at, out);
-        }
-    }
-
-    fn bound(&self, watched: Watched) -> Span {
-        match watched {
-            Watched::Depth | Watched::Quote | Watched::Mark => self.options.silence,
-            Watched::Trade => self.options.silence_trades,
-        }
-    }
-
-    /// When the first watched stream of an open link counts as silent.
-    fn silence_deadline(&self) -> Option<Ts> {
-        let deadlines = self.symbols.iter().flat_map(|symbol| {
-            let open = |w: &Watched| self.links[carrier(*w).0 as usize].is_up();
-            WATCHED.into_iter().filter(open).map(|w| symbol.heard[w as usize].plus(self.bound(w)))
-        });
-        deadlines.min()
-    }
-
-    /// The link of a stream that is silent beyond its bound, with the facts.
-    fn silent(&self, world: &World<'_>) -> Option<(LinkId, String)> {
-        for symbol in &self.symbols {
-            for watched in WATCHED {
-                let link = carrier(watched);
-                let silent_since = symbol.heard[watched as usize];
-                if self.links[link.0 as usize].is_up() && world.now >= silent_since.plus(self.bound(watched)) {
-                    let name = world.universe.instrument(symbol.symbol).map_or("?", |i| &i.name);
-                    let silence = world.now.since(silent_since);
-                    return Some((link, format!("{name}: {watched:?} stream silent for {silence:?}")));
-                }
-            }
-        }
-        None
     }
 }
 
@@ -449,14 +257,6 @@ fn encode_stream(name: &str) -> String {
         }
     }
     out
-}
-
-/// The link that carries a stream.
-fn carrier(watched: Watched) -> LinkId {
-    match watched {
-        Watched::Depth | Watched::Quote | Watched::Trade => PUBLIC,
-        Watched::Mark => MARKET,
-    }
 }
 
 impl Session for MarketSession {
@@ -485,14 +285,12 @@ impl Session for MarketSession {
 
     fn next_timeout(&self) -> Option<Ts> {
         let links = self.links.iter().filter_map(Link::next_timeout);
-        let snapshots = self.symbols.iter().filter_map(|s| match &s.depth {
-            Depth::Buffering { diffs, asked: None, ask_at } if !diffs.is_empty() => Some(*ask_at),
-            _ => None,
-        });
+        let snapshots = self.symbols.iter().filter_map(Symbol::snapshot_due);
         links.chain(snapshots).chain(self.silence_deadline()).min()
     }
 
     fn on_time(&mut self, world: &World<'_>, out: &mut Vec<Action>) {
+        self.excuse_closed(world);
         for link in [PUBLIC, MARKET] {
             match self.links[link.0 as usize].due(world.now) {
                 None => {}
@@ -509,15 +307,9 @@ impl Session for MarketSession {
             self.link_down(link, StreamFault::Silent, world, out);
         }
         for at in 0..self.symbols.len() {
-            if let Depth::Buffering { diffs, asked: None, ask_at } = &self.symbols[at].depth
-                && !diffs.is_empty()
-                && *ask_at <= world.now
-            {
+            if self.symbols[at].snapshot_due().is_some_and(|due| due <= world.now) {
                 self.ask_snapshot(at, world, out);
             }
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -134,6 +134,7 @@ impl Setup {
             account: ACCOUNT,
             ws_private_url: format!("{base}/private"),
             recv_window: Span::from_secs(5),
+            report_timeout: Span::from_secs(3),
             seed: self.seed,
         };
         let sessions = Sessions {
@@ -256,6 +257,25 @@ fn both_strategies_trade_within_a_minute_and_the_books_agree() {
         let codes = world.notes_by_code();
         assert!(codes.is_empty(), "{codes:?}: {:?}", world.seen().notes);
     }
+}
+
+#[test]
+fn a_user_stream_that_is_mute_though_it_lives_is_found_by_what_it_does_not_say() {
+    let mut world = Setup::calm(1).build();
+    run(&mut world, 10);
+    let lost = FaultConfig { lose_report: Rate::from_bps(10_000), ..FaultConfig::default() };
+    world.exchange_mut().venue_mut().set_faults(lost);
+    // Well within the 60 s after which the account would be compared anyway.
+    run(&mut world, 25);
+    assert!(world.notes_by_code().contains_key("user_stream_mute"), "{:?}", world.notes_by_code());
+    world.exchange_mut().venue_mut().set_faults(FaultConfig::default());
+    // What was acknowledged last is waited for, and the link takes its pause.
+    run(&mut world, 8);
+    let compared = world.engine().reconciler(ACCOUNT).and_then(|r| r.completed()).expect("reconciled");
+    assert!(compared > START.plus(Span::from_secs(12)), "reconciled long before the timer: {compared:?}");
+    stop_strategies(&mut world);
+    run(&mut world, 5);
+    assert_equal_books(&world, "after a mute stream");
 }
 
 #[test]

@@ -119,8 +119,8 @@ impl Wire {
                 if let Some(connection) = self.connections.get_mut(&peer) {
                     connection.muted = true;
                 }
-                // Nobody hears anything, not even a ping: the shell gives the connection up in the end.
-                let reason = "nothing received, not even a ping".to_owned();
+                // Nobody hears anything, not even a pong: the shell gives the connection up in the end.
+                let reason = "nothing received, not even a pong".to_owned();
                 self.schedule(now.plus(SHELL_PATIENCE), Parcel::Down { peer, reason });
             }
         }
@@ -309,7 +309,7 @@ impl Wire {
     }
 }
 
-/// A connection without a word is given up by the shell after this time.
-const SHELL_PATIENCE: Span = Span::from_secs(600);
+/// A connection without a word, no pong either, is given up by the shell after this time.
+const SHELL_PATIENCE: Span = Span::from_secs(25);
 /// How long either side may take to notice a lost connection.
 const NOTICED_WITHIN: Span = Span::from_secs(2);

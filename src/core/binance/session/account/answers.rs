@@ -10,7 +10,10 @@ impl AccountSession {
                     let result = answer(&query, body, world, self.options.account).map_err(|e| unreadable(&e));
                     self.answer(id, result, out);
                 }
-                kind => self.executed(id, &kind, body, world, out),
+                kind => {
+                    self.confirmations.accepted(id, world.now.plus(self.options.report_timeout));
+                    self.executed(id, &kind, body, world, out);
+                }
             },
             Pending::AfterCancel { id } => {
                 let outcome = match decode::rest::algo_order(body, world.universe, self.options.account) {
@@ -118,7 +121,10 @@ impl AccountSession {
                 let unknown = matches!(query, Query::Order { .. }) && error.is_unknown_order();
                 self.answer(id, if unknown { Ok(Answer::NoSuchOrder) } else { Err(error) }, out);
             }
-            Pending::Command { id, .. } => self.outcome(id, error::outcome(status, error, retry_after, world.now), out),
+            Pending::Command { id, .. } => {
+                self.confirmations.forget(id);
+                self.outcome(id, error::outcome(status, error, retry_after, world.now), out);
+            }
             Pending::AfterCancel { id } => self.outcome(id, Outcome::Unknown(error), out),
             Pending::Settings { id, .. } => {
                 // The first failed part answers for all.
@@ -155,7 +161,10 @@ impl AccountSession {
                 let message = format!("no answer ({outcome:?})").into();
                 self.answer(id, Err(VenueError { code: 0, message }), out);
             }
-            Pending::Command { id, .. } => self.outcome(id, outcome, out),
+            Pending::Command { id, .. } => {
+                self.confirmations.forget(id);
+                self.outcome(id, outcome, out);
+            }
             pending => {
                 let error = VenueError { code: 0, message: format!("no answer ({outcome:?})").into() };
                 self.refused(pending, 0, error, None, world, out);

@@ -68,6 +68,7 @@ impl AccountSession {
     /// The user stream is gone, or its key is void: after the link's pause the start is gone through from the key on. The key
     /// may be what was refused, and POST returns the live one or makes a new one.
     pub(super) fn restart(&mut self, fault: StreamFault, close: bool, now: Ts, out: &mut Vec<Action>) {
+        self.confirmations.clear();
         let down = matches!(self.link.state(), LinkState::Down { .. });
         if down && self.key.is_none() {
             return;

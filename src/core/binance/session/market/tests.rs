@@ -245,6 +245,46 @@ fn a_silent_stream_is_a_fault_of_its_link() {
 }
 
 #[test]
+fn a_symbol_that_is_closed_may_be_silent() {
+    let mut script = Script::up();
+    let mut closed = script.universe.instruments()[0].clone();
+    (closed.version, closed.status) = (2, crate::instrument::ContractStatus::Settling);
+    let closed = crate::instrument::Definition::Instrument(Box::new(closed));
+    script.universe.define(&closed).expect("a new version");
+    for _ in 0..20 {
+        script.pass();
+    }
+    assert!(script.told().is_empty() && script.session.is_up(), "the others keep their links");
+    assert!(script.now > Ts::from_millis(START).plus(Span::from_secs(50)));
+}
+
+#[test]
+fn a_kline_stream_has_to_tell_the_end_of_its_interval() {
+    let mut script = Script::up();
+    let began = script.now;
+    while script.told().iter().all(|t| !t.starts_with("note")) {
+        script.now = script.now.plus(Span::from_secs(1));
+        script.mark();
+        let last = 20 + script.now.since(began).nanos() as u64 / 1_000_000_000;
+        script.depth(last, last, last - 1);
+        for frame in [
+            format!(
+                r#"{{"e":"bookTicker","u":1,"E":{START},"T":{START},"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}}"#
+            ),
+            format!(
+                r#"{{"e":"trade","E":{START},"T":{START},"s":"BTCUSDT","t":1,"p":"1","q":"1","X":"MARKET","m":true}}"#
+            ),
+        ] {
+            script.give(Incoming::Frame { link: PUBLIC, bytes: frame.as_bytes() });
+        }
+        script.out.clear();
+        let world = World { now: script.now, universe: &script.universe };
+        script.session.on_time(&world, &mut script.out);
+    }
+    assert_eq!(script.now.since(began), Span::from_secs(110), "a minute, and what trades may be silent");
+}
+
+#[test]
 fn snapshots_wait_for_their_weight() {
     let mut script = Script::new(1);
     script.give(Incoming::LinkUp(PUBLIC));
