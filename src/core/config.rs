@@ -67,7 +67,7 @@ pub struct AccountConfig {
 /// What is cancelled when control is lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum OnFault {
-    /// Entries; protective orders (conditional and reduce-only) stay.
+    /// Entries, conditional ones too; protective orders (reduce-only or closing the position) stay.
     #[default]
     CancelEntries,
     /// Everything.
@@ -153,7 +153,7 @@ impl Eq for ParamValue {}
 pub enum OnStop {
     /// Nothing.
     Leave,
-    /// Cancel entries; reduce-only and conditional orders and the position stay.
+    /// Cancel entries, conditional ones too; reduce-only and closing orders and the position stay.
     #[default]
     Cancel,
     /// Cancel everything and close the position at market.

@@ -78,6 +78,13 @@ impl Terms {
         matches!(self, Terms::Conditional(_))
     }
 
+    /// Whether an order with these terms can only shrink a position: it is `reduce_only`, or it closes the position. This is
+    /// the one rule of what is *protective*: what stays when entries are cancelled. A conditional order that is neither opens
+    /// a position at its trigger, so it is an entry like any other.
+    pub const fn reduces(&self, reduce_only: bool) -> bool {
+        reduce_only || matches!(self, Terms::Conditional(Conditional { close_position: true, .. }))
+    }
+
     /// The limit price, if there is one.
     pub const fn limit_price(&self) -> Option<Price> {
         match self {
@@ -131,9 +138,9 @@ pub struct OrderIntent {
 }
 
 impl OrderIntent {
-    /// Whether it can only shrink the strategy's position: `reduce_only`, or a conditional order that closes the position.
+    /// Whether it can only shrink the strategy's position: see [`Terms::reduces`].
     pub const fn reduces(&self) -> bool {
-        self.reduce_only || matches!(self.terms, Terms::Conditional(Conditional { close_position: true, .. }))
+        self.terms.reduces(self.reduce_only)
     }
 }
 
@@ -397,6 +404,8 @@ pub struct OrderUpdate {
     pub filled: Quantity,
     /// Reduce-only by intent.
     pub reduce_only: bool,
+    /// Can only shrink its owner's position ([`Terms::reduces`]): it stays when entries are cancelled.
+    pub protective: bool,
     /// Whether it is (still) a conditional order.
     pub conditional: bool,
     /// Where it is.

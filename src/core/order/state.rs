@@ -311,9 +311,9 @@ impl Order {
         matches!(self.phase, Phase::Ended(_))
     }
 
-    /// Whether it is protective: it stays when control is lost. A triggered conditional order is protection at work.
+    /// Whether it is protective, so that it stays when entries are cancelled: see [`Terms::reduces`].
     pub fn is_protective(&self) -> bool {
-        self.reduce_only || self.terms.is_conditional()
+        self.terms.reduces(self.reduce_only)
     }
 
     /// Whether a cancellation can be sent: the venue knows the order and has not ended it.
@@ -371,6 +371,7 @@ impl Order {
             quantity,
             filled: self.booked,
             reduce_only: self.reduce_only,
+            protective: self.is_protective(),
             conditional: self.leg == Leg::Waiting,
             state,
         }

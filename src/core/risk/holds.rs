@@ -82,7 +82,7 @@ impl Hold {
             price: update.price,
             floor: Price::ZERO,
             pending: None,
-            reduces: update.reduce_only,
+            reduces: update.protective,
             // Of an order of ours only the intent is known, not what was sent.
             enforced: update.reduce_only && update.key.ours().is_none(),
             exclusive: false,

@@ -89,7 +89,7 @@ impl OrderSpec {
     }
 
     const fn reduces(&self) -> bool {
-        self.reduce_only || matches!(self.terms, Terms::Conditional(Conditional { close_position: true, .. }))
+        self.terms.reduces(self.reduce_only)
     }
 }
 
@@ -210,6 +210,7 @@ impl StrategyContext<'_> {
             quantity,
             filled: Quantity::ZERO,
             reduce_only,
+            protective: terms.reduces(reduce_only),
             conditional: terms.is_conditional(),
             state: OrderState::InFlight,
         };

@@ -308,6 +308,7 @@ impl World {
             quantity: order.quantity,
             filled: Quantity::ZERO,
             reduce_only: order.reduce_only,
+            protective: order.reduces(),
             conditional: order.terms.is_conditional(),
             state: OrderState::InFlight,
         };

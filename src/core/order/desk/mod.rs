@@ -51,7 +51,7 @@ pub struct OpenEntry {
     pub key: OrderKey,
     /// Whether the conditional-order service has it.
     pub conditional: bool,
-    /// Conditional or reduce-only: it stays when control is lost, unless the account says otherwise.
+    /// It stays when control is lost, unless the account says otherwise: see [`Terms::reduces`](crate::order::Terms::reduces).
     pub protective: bool,
 }
 

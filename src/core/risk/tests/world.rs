@@ -331,6 +331,7 @@ pub fn update(order: &NewOrder, filled: i64, state: OrderState) -> OrderUpdate {
         quantity: intent.quantity,
         filled: quantity(filled),
         reduce_only: intent.reduce_only,
+        protective: intent.reduces(),
         conditional: intent.terms.is_conditional(),
         state,
     }

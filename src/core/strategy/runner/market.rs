@@ -189,12 +189,12 @@ impl Runner {
         self.announce(out);
     }
 
-    /// Asks to cancel the strategy's entries: ordinary orders that are not reduce-only.
+    /// Asks to cancel the strategy's entries: all orders that are not protective, conditional ones too.
     pub(super) fn cancel_entries(&mut self, symbol: Option<SymbolIx>, out: &mut Outbox) {
         let (account, strategy) = (self.setup.account, self.ix);
         for order in self.state.own.orders() {
             let update = &order.update;
-            if !update.reduce_only && !update.conditional && symbol.is_none_or(|s| s == update.symbol) {
+            if !update.protective && symbol.is_none_or(|s| s == update.symbol) {
                 let (symbol, key) = (update.symbol, update.key);
                 out.push(Event::Intent(Intent::Cancel { account, strategy, symbol, key }));
             }

@@ -389,6 +389,38 @@ fn a_stream_that_is_down_costs_the_entries_but_not_the_stop() {
     assert_eq!(world.take_intents(), [cancel(&placed[0])]);
 }
 
+/// A conditional order that opens a position is an entry, wherever entries are cancelled; what closes stays.
+#[test]
+fn a_waiting_breakout_goes_with_the_entries() {
+    let breakout: Script = |event, ctx| {
+        if let StrategyEvent::Quote { quote, .. } = event
+            && ctx.orders().is_empty()
+        {
+            let trigger = instrument().offset(quote.ask, 1000);
+            let stop = OrderSpec::stop(SYMBOL, Side::Buy, trigger, lots(10));
+            ctx.place(OrderSpec { reduce_only: false, ..stop });
+            let mut close = OrderSpec::stop(SYMBOL, Side::Sell, instrument().offset(quote.bid, -1000), Quantity::ZERO);
+            if let crate::order::Terms::Conditional(terms) = &mut close.terms {
+                terms.close_position = true;
+            }
+            ctx.place(OrderSpec { reduce_only: false, ..close });
+        }
+    };
+    let down = Input::Stream(StreamState::MarketDown(SYMBOL, StreamFault::Silent));
+    let stop = Input::Command(OperatorCommand::StopStrategy(IX));
+    for end in [Some(down), Some(stop), Some(Input::GiveUp(IX)), None] {
+        let mut world = world("quotes", OnStop::Cancel, breakout);
+        world.quote(100.0);
+        let placed = world.take_orders();
+        assert_eq!(placed.len(), 2);
+        match end {
+            Some(input) => world.input(input),
+            None => world.fault(),
+        }
+        assert_eq!(world.take_intents(), [cancel(&placed[0])]);
+    }
+}
+
 #[test]
 fn what_exceeds_the_bound_of_a_step_is_dropped_and_told() {
     let mut world = world("quotes", OnStop::Cancel, |event, ctx| {

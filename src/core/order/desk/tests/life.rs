@@ -286,13 +286,13 @@ fn only_a_working_limit_order_can_be_modified() {
 fn a_halt_cancels_entries_and_leaves_protection() {
     let protective = order(2, Side::Sell, 2, Terms::Limit { price: price(120), time_in_force: TimeInForce::Gtc }, true);
     for (on_fault, reason, cancels) in [
-        (OnFault::CancelEntries, HaltReason::KillSwitch, 1),
-        (OnFault::CancelAll, HaltReason::ControlLost, 3),
+        (OnFault::CancelEntries, HaltReason::KillSwitch, 2),
+        (OnFault::CancelAll, HaltReason::ControlLost, 5),
         (OnFault::CancelAll, HaltReason::Stopping, 0),
     ] {
         let mut world = World::with(crate::config::AccountConfig { on_fault, ..account_config() });
         let mut venue = Venue { tick: 1, ..Venue::default() };
-        for new in [limit(1, 2), protective, stop(3, 2)] {
+        for new in [limit(1, 2), protective, stop(3, 2), breakout(4, 2), closing_stop(5)] {
             world.place(new);
             let place = world.one_sent();
             venue.execute(&place).into_iter().for_each(|message| world.input(message));
@@ -302,11 +302,17 @@ fn a_halt_cancels_entries_and_leaves_protection() {
         world.event(&Event::Halted { scope: Scope::Account(ACCOUNT), reason });
         let sent = world.take_sent();
         assert_eq!(sent.len(), cancels);
-        if cancels == 1 {
-            assert!(matches!(sent[0].kind, CommandKind::Cancel { key, .. } if key == OrderKey::Ours(id(1))));
+        if cancels == 2 {
+            // A conditional order that opens a position is an entry: at its trigger it would trade in spite of the halt.
+            for (cancel, (entry, at_service)) in sent.iter().zip([(1, false), (4, true)]) {
+                let CommandKind::Cancel { key, conditional, .. } = cancel.kind else { panic!("{cancel:?}") };
+                assert_eq!((key, conditional), (OrderKey::Ours(id(entry)), at_service));
+            }
         }
-        let protective = world.desk.entries().filter(|entry| entry.protective).count();
-        assert_eq!((world.desk.entries().count(), protective), (3, 2));
+        let open: Vec<_> = world.desk.orders().map(|order| order.protective).collect();
+        assert_eq!(open, [false, true, true, false, true]);
+        let protective: Vec<_> = world.desk.entries().map(|entry| entry.protective).collect();
+        assert_eq!(protective, open);
     }
 }
 

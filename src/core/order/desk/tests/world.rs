@@ -246,6 +246,29 @@ pub fn stop(counter: u32, size: i64) -> NewOrder {
     order(counter, Side::Sell, size, terms, true)
 }
 
+/// A conditional order that opens a position once the price breaks out.
+pub fn breakout(counter: u32, size: i64) -> NewOrder {
+    let terms = Terms::Conditional(Conditional {
+        trigger: Trigger::Stop,
+        trigger_price: price(110),
+        working_type: WorkingType::MarkPrice,
+        limit: None,
+        close_position: false,
+        price_protect: false,
+    });
+    order(counter, Side::Buy, size, terms, false)
+}
+
+/// A stop that closes whatever the position is.
+pub fn closing_stop(counter: u32) -> NewOrder {
+    let mut new = stop(counter, 0);
+    if let Terms::Conditional(terms) = &mut new.intent.terms {
+        terms.close_position = true;
+    }
+    (new.intent.reduce_only, new.send_reduce_only) = (false, false);
+    new
+}
+
 pub fn order(counter: u32, side: Side, size: i64, terms: Terms, reduce_only: bool) -> NewOrder {
     let intent = OrderIntent {
         id: id(counter),
