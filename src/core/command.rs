@@ -38,7 +38,7 @@ impl CommandKind {
     /// Whether exposure can grow by it; anything else passes when entries are refused.
     pub fn adds_risk(&self) -> bool {
         match self {
-            CommandKind::Place(order) => !order.intent.reduces(),
+            CommandKind::Place(order) => order.adds_risk(),
             CommandKind::Modify { .. } => true,
             CommandKind::Cancel { .. } | CommandKind::Query(_) => false,
         }

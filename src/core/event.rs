@@ -128,7 +128,7 @@ pub enum HaltReason {
     Stopping,
     /// The instrument is not tradable or its definition cannot be followed.
     Instrument,
-    /// The trading thread hung or control was lost otherwise.
+    /// The trading thread hung or control was lost otherwise: the exchange closed a position by force, too.
     ControlLost,
     /// The runaway guard.
     Runaway,

@@ -91,6 +91,8 @@ pub fn route(event: &Event, wiring: &Wiring, to: &mut Vec<Station>) {
         Event::Equity(equity) => to.extend([Station::Risk, Station::Gate(equity.account)]),
         Event::Budget(budget) => to.push(Station::Gate(budget.account)),
         Event::Halted { scope, .. } => {
+            // Not only the risk node halts, but it keeps what is in force.
+            to.push(Station::Risk);
             to.extend(wiring.accounts().map(Station::Gate));
             to.extend(wiring.accounts().map(Station::Desk));
             route_scope(*scope, wiring, to);

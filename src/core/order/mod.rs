@@ -155,6 +155,20 @@ pub struct NewOrder {
     pub held_price: Price,
 }
 
+impl NewOrder {
+    /// Whether the exchange itself keeps it from growing or flipping the account's position: `reduceOnly` or `closePosition`
+    /// is sent.
+    pub const fn is_enforced(&self) -> bool {
+        self.send_reduce_only || self.intent.terms.reduces(false)
+    }
+
+    /// Whether the account's exposure can grow by it. That is so for an exit too, where the exchange does not enforce it:
+    /// the strategy's position shrinks then, but the account may have no such position.
+    pub const fn adds_risk(&self) -> bool {
+        !self.is_enforced()
+    }
+}
+
 /// Something that a strategy or a person wants done. What it is about follows from the id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Intent {

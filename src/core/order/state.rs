@@ -142,6 +142,8 @@ pub struct Order {
     pub position_side: PositionSide,
     /// Reduce-only by intent.
     pub reduce_only: bool,
+    /// The exchange itself keeps it from growing or flipping the account's position.
+    pub enforced: bool,
     /// The terms that it was placed with.
     pub terms: Terms,
     /// Limit price or zero, as last confirmed.
@@ -200,6 +202,7 @@ impl Order {
             side: intent.side,
             position_side: intent.position_side,
             reduce_only: intent.reduce_only,
+            enforced: order.is_enforced(),
             terms: intent.terms,
             price: intent.terms.limit_price().unwrap_or(Price::ZERO),
             quantity: intent.quantity,
@@ -236,6 +239,7 @@ impl Order {
             side: report.side,
             position_side: report.position_side,
             reduce_only: report.reduce_only,
+            enforced: report.reduce_only,
             terms: report.terms,
             price: report.terms.limit_price().unwrap_or(Price::ZERO),
             quantity: report.quantity,
@@ -271,6 +275,7 @@ impl Order {
             side: report.side,
             position_side: report.position_side,
             reduce_only: report.reduce_only || report.terms.close_position,
+            enforced: report.reduce_only || report.terms.close_position,
             terms: Terms::Conditional(report.terms),
             price: report.terms.limit.map_or(Price::ZERO, |(price, _)| price),
             quantity: report.quantity,

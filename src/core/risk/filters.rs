@@ -27,15 +27,19 @@ pub(super) fn check(order: &OrderIntent, instrument: &Instrument, prices: &Price
             would_trigger(order.side, terms, instrument, prices)?;
         }
     }
-    let value_price = match &order.terms {
+    Ok(())
+}
+
+/// MIN_NOTIONAL of a new order. The exchange asks it of all but orders with `reduceOnly` or `closePosition`: an exit that is sent
+/// without is refused here as it would be there (-4164). What is too small to be closed so is *dust*: it can be closed
+/// once the account's position covers it, or a person closes it.
+pub(super) fn check_min_notional(order: &OrderIntent, instrument: &Instrument, prices: &Prices) -> Result<(), Refusal> {
+    let price = match &order.terms {
         Terms::Market => prices.reference,
         Terms::Limit { price, .. } => Some(*price),
         Terms::Conditional(terms) => Some(terms.limit.map_or(terms.trigger_price, |(price, _)| price)),
     };
-    match value_price {
-        Some(price) if !order.reduces() => min_notional(price, order.quantity, instrument),
-        _ => Ok(()),
-    }
+    price.map_or(Ok(()), |price| min_notional(price, order.quantity, instrument))
 }
 
 /// PRICE_FILTER.

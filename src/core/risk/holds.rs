@@ -62,7 +62,7 @@ impl Hold {
             floor: if order.held_price > price { order.held_price } else { Price::ZERO },
             pending: None,
             reduces: intent.reduces(),
-            enforced: order.send_reduce_only || (intent.reduces() && !intent.reduce_only),
+            enforced: order.is_enforced(),
             exclusive,
             conditional: intent.terms.is_conditional(),
             limit: matches!(intent.terms, Terms::Limit { .. }),

@@ -34,7 +34,7 @@ impl Gate {
         filters::price(change.price, PriceRole::Limit, instrument)?;
         filters::lot(change.quantity, instrument, false)?;
         filters::percent_price(old.side, change.price, instrument, &prices)?;
-        if !old.reduces {
+        if !old.enforced {
             filters::min_notional(change.price, change.quantity, instrument)?;
         }
         let wish = Wish {
@@ -48,9 +48,14 @@ impl Gate {
             instrument,
             config: context.config,
         };
+        let raises = change.price != old.price || change.quantity > old.quantity;
         if old.reduces {
             reduce::check_reduce_only(&self.state.holds, &wish)?;
-        } else if change.price != old.price || change.quantity > old.quantity {
+            if !old.enforced && raises {
+                let new = old.modified(change.price, change.quantity);
+                self.check_uncovered(&wish, Some(&old), &new, settings, context)?;
+            }
+        } else if raises {
             self.check_changed_risk(change, &old, &wish, settings, context)?;
         }
         self.check_rate(settings, context)

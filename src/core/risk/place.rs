@@ -1,5 +1,5 @@
-//! The gate's checks of a new order, in the order in which they answer: shape, who, what, filters, then either what a reduction
-//! needs or what new risk needs, then rates.
+//! The gate's checks of a new order, in the order in which they answer: shape, who, what, filters, then what a reduction needs,
+//! what new risk needs (an exit that the account's position does not cover is new risk too), then rates.
 #![deny(clippy::float_arithmetic)]
 
 use super::exposure::{Prices, exposure};
@@ -32,7 +32,13 @@ impl Gate {
             passed.send_reduce_only = reduce::check_reduce_only(&self.state.holds, &wish)?;
         } else if order.reduces() {
             reduce::check_close(&self.state.holds, &wish)?;
-        } else {
+        }
+        if passed.adds_risk() {
+            filters::check_min_notional(order, instrument, &prices)?;
+        }
+        if passed.adds_risk() && order.reduces() {
+            self.check_uncovered(&wish, None, &Hold::of(&passed, false), settings, context)?;
+        } else if passed.adds_risk() {
             self.check_new_risk(order.id.strategy, order.symbol, settings, context)?;
             reduce::check_plain(&self.state.holds, &wish)?;
             let reference = prices.reference.ok_or(Refusal::NoReferencePrice(order.symbol))?;
@@ -60,6 +66,28 @@ impl Gate {
             instrument,
             config: context.config,
         }
+    }
+
+    /// An exit that the exchange does not enforce, to be held as `new` in place of `old`: for the account it is new risk. A
+    /// refusal names the part of it that the account's position covers, if there is one: that much would pass.
+    pub(super) fn check_uncovered(
+        &self,
+        wish: &Wish<'_>,
+        old: Option<&Hold>,
+        new: &Hold,
+        settings: &AccountConfig,
+        context: &Context<'_>,
+    ) -> Result<(), Refusal> {
+        let symbol = wish.instrument.symbol;
+        let verdict = (|| {
+            self.check_new_risk(wish.strategy, symbol, settings, context)?;
+            reduce::check_owed(&self.state.holds, wish)?;
+            if Prices::of(context, symbol).reference.is_none() {
+                return Err(Refusal::NoReferencePrice(symbol));
+            }
+            self.check_amounts(old, new, wish.instrument, settings, context)
+        })();
+        verdict.map_err(|refusal| reduce::covered_part(&self.state.holds, wish).unwrap_or(refusal))
     }
 
     /// A strategy has one account and the symbols that it is configured for. The reserved one may trade all of them.

@@ -10,11 +10,16 @@
 //! reducing, triggered or not, fit into the position together, as long as one of them is reduce-only; so whatever
 //! fills in whatever order, the position never flips. `reduceOnly` is then sent only where the account's position covers it.
 //!
+//! Where it does not, the exit can open a position of the account, so it is **new risk** and passes only what new risk passes:
+//! halts, trust, budget, limits. And it may only give back what other strategies hold against it. What is gone from the account
+//! otherwise (liquidated, deleveraged, closed by a person, repaired: the reserved strategy has it with the opposite sign) is not
+//! opened again by an exit; a person has to settle it.
+//!
 //! The desk's own order that closes a position whose stop got stuck may be as large as the position, whatever else is open.
 //!
-//! An exit is never refused for the account's limits. That is the one way in which held exposure can come to exceed them: by an
-//! exit that the exchange does not enforce, or one that lets plain orders resting on its side go further beyond zero. What is
-//! held says so honestly, and everything else is refused until it is below again.
+//! An exit that the exchange enforces is never refused for the account's limits. That is the one way in which held exposure can
+//! come to exceed them: it lets plain orders resting on its side go further beyond zero. What is held says so honestly, and
+//! everything else is refused until it is below again.
 #![deny(clippy::float_arithmetic)]
 
 use super::holds::{Holds, Lane};
@@ -47,10 +52,30 @@ impl Wish<'_> {
         self.instrument.symbol
     }
 
+    /// A position, positive if the wish's side closes it.
+    fn toward(&self, position: i128) -> i128 {
+        if self.side == Side::Sell { position } else { position.saturating_neg() }
+    }
+
     /// How much of a position the wish's side can close.
     fn closable(&self, position: i64) -> i128 {
-        let position = if self.side == Side::Sell { position as i128 } else { -(position as i128) };
-        position.max(0)
+        self.toward(position as i128).max(0)
+    }
+
+    /// How much of the account's position is left to close beside the orders whose reduction the exchange enforces.
+    fn cover(&self, holds: &Holds) -> i128 {
+        let book = holds.book(self.symbol());
+        // The desk's closing order does not wait for what else rests: see above.
+        let taken = if self.emergency { 0 } else { book.side(self.side).enforced };
+        self.toward(book.position) - taken
+    }
+
+    fn too_large(&self, available: i128, position: i64) -> Refusal {
+        Refusal::ReduceOnlyTooLarge {
+            quantity: Decimal::quantity(self.instrument, self.open),
+            available: self.decimal(available),
+            position: self.decimal(position as i128),
+        }
     }
 
     /// Whether the exchange keeps every promise of this strategy on this side.
@@ -112,18 +137,41 @@ pub(super) fn check_reduce_only(holds: &Holds, wish: &Wish<'_>) -> Result<bool, 
     let available = (position - taken + replaced).max(0);
     let open = wish.open.mantissa() as i128;
     if open > available {
-        return Err(Refusal::ReduceOnlyTooLarge {
-            quantity: Decimal::quantity(wish.instrument, wish.open),
-            available: wish.decimal(available),
-            position: wish.decimal(lane.position as i128),
-        });
+        return Err(wish.too_large(available, lane.position));
     }
-    let book = holds.book(wish.symbol());
-    let account = if wish.side == Side::Sell { book.position } else { -book.position };
-    if wish.emergency {
-        return Ok(account >= open);
+    Ok((enforced && !wish.emergency) || wish.cover(holds) >= open)
+}
+
+/// Checks an exit that the exchange does not enforce: with it and all others like it filled, the account is not further on the
+/// other side than the other strategies are.
+pub(super) fn check_owed(holds: &Holds, wish: &Wish<'_>) -> Result<(), Refusal> {
+    let symbol = wish.symbol();
+    let book = holds.book(symbol);
+    let side = book.side(wish.side);
+    let account = wish.toward(book.position);
+    // What the exchange enforces takes the account to zero at most.
+    let enforced = if side.closing > 0 { i128::MAX } else { side.enforced };
+    let left = account.min(account.saturating_sub(enforced).max(0));
+    let (mut owed, mut exits) = (0i128, -(wish.replaces.mantissa() as i128));
+    for (strategy, lane) in holds.lanes(symbol) {
+        let own = strategy == wish.strategy;
+        if !own && strategy != StrategyIx::EXTERNAL {
+            owed += wish.toward(-(lane.position as i128)).max(0);
+        }
+        // The stuck order that the desk's closing order stands in for is being cancelled.
+        exits += if own && wish.emergency { 0 } else { lane.side(wish.side).unenforced };
     }
-    Ok(enforced || account - book.side(wish.side).enforced >= open)
+    let available = (left + owed - exits).max(0);
+    if wish.open.mantissa() as i128 <= available {
+        return Ok(());
+    }
+    Err(wish.too_large(available, holds.lane(symbol, wish.strategy).position))
+}
+
+/// The refusal of an exit of which the account's position covers a part: that part, if there is one.
+pub(super) fn covered_part(holds: &Holds, wish: &Wish<'_>) -> Option<Refusal> {
+    let cover = wish.cover(holds);
+    (cover > 0).then(|| wish.too_large(cover, holds.lane(wish.symbol(), wish.strategy).position))
 }
 
 /// Checks an order that may grow the position: it must not take what others rely on.

@@ -212,9 +212,9 @@ pub enum Refusal {
     /// Reduce-only without a position to reduce.
     #[error("reduce-only, but the strategy's position is {position}: there is nothing to reduce on this side")]
     NothingToReduce { position: Decimal },
-    /// Reduce-only beyond the position.
+    /// Reduce-only beyond the position, or beyond what the account still has of it.
     #[error(
-        "reduce-only quantity {quantity} exceeds {available}, what is left of the position {position} beside working orders"
+        "reduce-only quantity {quantity} exceeds {available}, what the account and working orders leave of the position {position}"
     )]
     ReduceOnlyTooLarge { quantity: Decimal, available: Decimal, position: Decimal },
     /// A plain order would take the position that working reduce-only orders rely on.

@@ -3,8 +3,8 @@
 
 use super::Desk;
 use super::table::Entry;
-use crate::event::AlertCode;
-use crate::id::OrderKey;
+use crate::event::{AlertCode, Event, HaltReason, Scope};
+use crate::id::{OrderKey, SymbolIx};
 use crate::node::{Context, Outbox};
 use crate::num::Quantity;
 use crate::order::OrderReport;
@@ -98,10 +98,23 @@ impl Desk {
         };
         self.alert(code, Some(&entry.order), format!("{what}: {} {}", report.key, report.side.as_str()), out);
         self.file(id, entry, context);
+        if code == AlertCode::ForcedClose {
+            self.forced(report.symbol, context, out);
+        }
         if report.filled > carried {
             self.look_at_trades(report.symbol, context);
         }
         self.apply(id, report, None, context, out);
+    }
+
+    /// The exchange closes a position by force. What strategies hold is not what the account holds from here on, so the symbol
+    /// is halted until a person has settled it, and exits that the exchange does not enforce go with the entries: they would
+    /// open the opposite position.
+    fn forced(&mut self, symbol: SymbolIx, context: &Context<'_>, out: &mut Outbox) {
+        out.push(Event::Halted { scope: Scope::Symbol(symbol), reason: HaltReason::ControlLost });
+        for id in self.orders_where(|order| order.symbol == symbol && !order.enforced && !order.adopted) {
+            self.want_cancel(id, context, out);
+        }
     }
 }
 

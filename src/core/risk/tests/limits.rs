@@ -454,6 +454,76 @@ fn reductions_of_a_shared_symbol_fit_together() {
     assert_eq!(ask(&mut world, true, limit(10_100), 100), Err("reduce_only_too_large"));
 }
 
+/// A strategy's exit is new risk where the account has no such position, and what only somebody else closed is not opened again.
+#[test]
+fn an_exit_that_the_account_does_not_cover_is_new_risk() {
+    let halt = Event::Halted { scope: Scope::All, reason: HaltReason::KillSwitch };
+    for (strategy, symbol) in [(3, OWN), (1, SHARED)] {
+        for halted in [false, true] {
+            let mut world = World::new();
+            world.position(strategy, symbol, 1_000);
+            // Closed by a liquidation, an auto-deleveraging, a person, or a repair: the reserved strategy has it.
+            world.position(0, symbol, -1_000);
+            if halted {
+                world.tell(&halt);
+            }
+            for terms in [Terms::Market, limit(10_100), stop(9_000, None)] {
+                let exit = OrderIntent { reduce_only: true, ..world.order(strategy, Side::Sell, 1_000, terms) };
+                assert_eq!(world.code(exit), if halted { "halted" } else { "reduce_only_too_large" });
+            }
+            // The part of it that is left is closed, whatever is halted.
+            world.position(0, symbol, 400);
+            let exit = OrderIntent { reduce_only: true, ..world.order(strategy, Side::Sell, 1_000, Terms::Market) };
+            let refusal = world.place(exit).expect_err("too much");
+            assert!(refusal.to_string().contains("exceeds 0.4,"), "{refusal}");
+            let exit = OrderIntent { quantity: quantity(400), ..exit };
+            assert!(world.place(exit).expect("it is there").send_reduce_only);
+        }
+    }
+}
+
+/// What two strategies hold against each other the account does not hold: each may leave, unless nothing may be added.
+#[test]
+fn strategies_that_offset_each_other_may_leave_within_the_limits() {
+    let mut world = World::new();
+    world.position(1, SHARED, 1_000);
+    world.position(2, SHARED, -1_000);
+    let exit = |world: &mut World, terms| {
+        let exit = OrderIntent { reduce_only: true, ..world.order(1, Side::Sell, 1_000, terms) };
+        let answer = world.place(exit);
+        answer.map(|passed| (exit.id, passed.send_reduce_only, passed.adds_risk())).map_err(|refusal| refusal.code())
+    };
+    world.env.limits().position_notional_max = Money::units(USDT, 50);
+    assert_eq!(exit(&mut world, Terms::Market), Err("position_notional"));
+    world.env.limits().position_notional_max = Money::units(USDT, 6_000);
+    let (id, sent, risk) = exit(&mut world, limit(10_000)).expect("strategy 2 holds the opposite");
+    assert!(!sent && risk, "the latch stops it too");
+    world.tell(&Event::Halted { scope: Scope::All, reason: HaltReason::KillSwitch });
+    assert_eq!(exit(&mut world, Terms::Market), Err("reduce_only_too_large"), "the first one is open still");
+    let mut modify = |cents, thousandths| {
+        let (strategy, symbol) = (StrategyIx(1), SHARED);
+        let intent = Intent::Modify { strategy, symbol, id, price: price(cents), quantity: quantity(thousandths) };
+        world.ask(intent).map_or_else(|refusal| refusal.code(), |_| "sent")
+    };
+    assert_eq!((modify(10_010, 1_000), modify(10_000, 600)), ("halted", "sent"));
+}
+
+/// The exchange asks for the smallest notional value of every order without `reduceOnly` (-4164), an exit too.
+#[test]
+fn a_small_exit_is_refused_where_reduce_only_cannot_be_sent() {
+    let mut world = World::new();
+    world.position(1, SHARED, 20);
+    let exit = |world: &mut World| {
+        let exit = OrderIntent { reduce_only: true, ..world.order(1, Side::Sell, 20, Terms::Market) };
+        world.place(exit).map(|passed| passed.send_reduce_only).map_err(|refusal| refusal.code())
+    };
+    let mut covered = World::new();
+    covered.position(1, SHARED, 20);
+    assert_eq!(exit(&mut covered), Ok(true), "two dollars");
+    world.position(2, SHARED, -20);
+    assert_eq!(exit(&mut world), Err("min_notional"));
+}
+
 /// The desk closes a position whose stop got stuck, with ids of its own: the strategy's stay usable.
 #[test]
 fn a_stuck_stop_does_not_stand_in_the_way_of_the_close() {

@@ -1,13 +1,15 @@
 //! Model check: random intents against a small exchange that fills, loses, delays, modifies and refuses at will.
 //!
 //! After every step what the gate holds equals a recomputation from the model's own list of orders; no symbol's exposure is over
-//! its limit, nor is the real position; a reduce-only order never flips the position of its strategy. At the end a second
-//! gate that folds decisions and reports, without any market data, is equal to the first.
+//! its limit, nor is the real position; a reduce-only order never flips the position of its strategy. Somebody else (a person, a
+//! liquidation) closes the account's position at any moment: an exit never opens on the other side what only that left
+//! there, and nothing that is passed during a halt makes the account's position larger. At the end a second gate that
+//! folds decisions and reports, without any market data, is equal to the first.
 
 use super::world::*;
 use crate::book::Markets;
 use crate::command::{CommandId, CommandKind, VenueCommand};
-use crate::event::{Budget, Decision, Event, Input};
+use crate::event::{Budget, Decision, Event, HaltReason, Input, Scope};
 use crate::id::{OrderKey, StrategyIx, SymbolIx};
 use crate::node::Node;
 use crate::num::{Money, Price, Side};
@@ -35,6 +37,10 @@ struct Live {
     waiting: bool,
     modify: Option<(i64, i64)>,
     end: Option<End>,
+    /// Passed while the account was halted.
+    halted: bool,
+    /// The reserved strategy's position when it was passed.
+    outside: i64,
 }
 
 impl Live {
@@ -94,6 +100,7 @@ struct Model {
     raised: bool,
     /// The rate counts a modification that was never sent.
     miscounted: bool,
+    halted: bool,
     refused: BTreeMap<&'static str, u32>,
 }
 
@@ -108,7 +115,7 @@ struct Op {
 }
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
-    let op = (0u8..20, 0u16..4, any::<bool>(), 1i64..60, 0i64..20, 0usize..64);
+    let op = (0u8..22, 0u16..4, any::<bool>(), 1i64..60, 0i64..20, 0usize..64);
     let op = op.prop_map(|(kind, strategy, sell, size, offset, pick)| Op {
         kind,
         strategy,
@@ -131,6 +138,7 @@ impl Model {
             log: Vec::new(),
             raised: false,
             miscounted: false,
+            halted: false,
             refused: BTreeMap::new(),
         }
     }
@@ -142,6 +150,9 @@ impl Model {
         let picked = (!live.is_empty()).then(|| live[op.pick % live.len()]);
         match (op.kind, picked) {
             (0..=8, _) => self.place(op),
+            // Rarely, and not for long: what is not halted is the larger part.
+            (20, _) if self.halted || op.pick.is_multiple_of(4) => self.halt(),
+            (21, _) => self.somebody_closes(op),
             (_, None) => {}
             (9..=12, Some(at)) => self.fill(at, op),
             (13, Some(at)) => self.finish(at, End::Canceled),
@@ -190,16 +201,80 @@ impl Model {
         let before = self.exposure(order.symbol);
         match self.world.place(order) {
             Ok(sent) => {
-                self.raised |= order.reduces() && self.exposure(order.symbol) > before;
+                self.raised |= sent.is_enforced() && self.exposure(order.symbol) > before;
                 let price = terms.limit_price().map_or(0, Price::mantissa);
                 let waiting = terms.is_conditional();
                 let quantity = order.quantity.mantissa();
                 self.decide(CommandKind::Place(sent));
-                let live = Live { sent, price, quantity, filled: 0, booked: 0, waiting, modify: None, end: None };
+                let (halted, outside) = (self.halted, self.outside(order.symbol));
+                let (modify, end) = (None, None);
+                let live = Live { sent, price, quantity, filled: 0, booked: 0, waiting, modify, end, halted, outside };
                 self.orders.push(live);
             }
             Err(refusal) => *self.refused.entry(refusal.code()).or_default() += 1,
         }
+    }
+
+    fn outside(&self, symbol: SymbolIx) -> i64 {
+        self.real.get(&(symbol, StrategyIx::EXTERNAL)).copied().unwrap_or(0)
+    }
+
+    fn account(&self, symbol: SymbolIx) -> i64 {
+        self.real.iter().filter(|((other, _), _)| *other == symbol).map(|(_, quantity)| quantity).sum()
+    }
+
+    /// The kill switch is pressed, or released.
+    fn halt(&mut self) {
+        self.halted = !self.halted;
+        let (scope, reason) = (Scope::All, HaltReason::KillSwitch);
+        let (event, decision) = match self.halted {
+            true => (Event::Halted { scope, reason }, Decision::Halted { scope, reason }),
+            false => (Event::Resumed { scope }, Decision::Resumed { scope }),
+        };
+        self.world.tell(&event);
+        self.log.push((self.world.env.now, Step::Decision(decision)));
+    }
+
+    /// The account's position is closed, all of it or some, by a person or by force. Reports of the symbol come in order.
+    fn somebody_closes(&mut self, op: Op) {
+        let symbol = [FREE, SHARED, SHARED, OWN][op.strategy as usize];
+        let account = self.account(symbol);
+        if account == 0 || self.late.iter().any(|(at, _)| self.orders[*at].intent().symbol == symbol) {
+            return;
+        }
+        let before = self.exposure(symbol);
+        let amount = if op.sell { account.abs() } else { account.abs().min(op.size) };
+        let (side, signed) = if account > 0 { (Side::Sell, -amount) } else { (Side::Buy, amount) };
+        for positions in [&mut self.real, &mut self.booked] {
+            *positions.entry((symbol, StrategyIx::EXTERNAL)).or_default() += signed;
+        }
+        let fill = fill(0, symbol, OrderKey::parse("autoclose-1"), side, amount, 10_000);
+        self.log.push((self.world.env.now, Step::Fill(fill)));
+        self.world.tell(&Event::Fill(fill));
+        // Orders that were to close the position may now open one.
+        self.raised |= self.exposure(symbol) > before;
+    }
+
+    /// What a fill of an order must not do to the account. `signed` is about to be booked.
+    fn check_account(&self, order: &Live, signed: i64) {
+        let intent = order.intent();
+        let (symbol, toward) = (intent.symbol, if intent.side == Side::Sell { 1 } else { -1 });
+        let account = self.account(symbol);
+        if order.halted {
+            assert!((account + signed).abs() <= account.abs(), "passed in a halt: {account} by {signed}: {order:?}");
+        }
+        if !intent.reduces() {
+            return;
+        }
+        let owed = |((other, strategy), quantity): (&(SymbolIx, StrategyIx), &i64)| {
+            let counts = *other == symbol && *strategy != intent.id.strategy && *strategy != StrategyIx::EXTERNAL;
+            if counts { (-toward * quantity).max(0) } else { 0 }
+        };
+        let owed: i64 = self.real.iter().map(owed).sum();
+        // What somebody closed since it was passed is not its fault.
+        let closed = (toward * (order.outside - self.outside(symbol))).max(0);
+        let opens = -toward * (account + signed);
+        assert!(opens <= owed + closed, "an exit opens {opens}, others have {owed}: {order:?}");
     }
 
     fn decide(&mut self, kind: CommandKind) {
@@ -227,7 +302,7 @@ impl Model {
         let intent = *order.intent();
         let closes = intent.reduces() && !intent.reduce_only;
         let key = (intent.symbol, intent.id.strategy);
-        let account: i64 = self.real.iter().filter(|((symbol, _), _)| *symbol == intent.symbol).map(|(_, q)| q).sum();
+        let account = self.account(intent.symbol);
         let against = if intent.side == Side::Sell { account } else { -account }.max(0);
         let amount = match (closes, order.sent.send_reduce_only) {
             (true, _) => against,
@@ -239,6 +314,7 @@ impl Model {
             return;
         }
         let signed = if intent.side == Side::Buy { amount } else { -amount };
+        self.check_account(&order, signed);
         let real = self.real.entry(key).or_default();
         if intent.reduces() {
             let before = *real;
@@ -291,7 +367,11 @@ impl Model {
         let before = self.exposure(symbol);
         match self.world.ask(Intent::Modify { strategy, symbol, id, price, quantity }) {
             Ok(Grant::Other(_)) => {
-                self.raised |= intent.reduces() && self.exposure(symbol) > before;
+                self.raised |= self.orders[at].sent.is_enforced() && self.exposure(symbol) > before;
+                if price.mantissa() != self.orders[at].price || quantity.mantissa() > self.orders[at].quantity {
+                    self.orders[at].halted |= self.halted;
+                    self.orders[at].outside = self.outside(symbol);
+                }
                 if op.pick.is_multiple_of(3) {
                     // The desk refuses it, and says what the order is. The gate has counted it all the same.
                     self.report(at);
@@ -342,7 +422,7 @@ impl Model {
             let open = order.open() as i128;
             let over = matches!(order.update().state, OrderState::Done(_));
             side.closing += (intent.reduces() && intent.quantity.is_zero() && !over) as u32;
-            if order.sent.send_reduce_only || (intent.reduces() && !intent.reduce_only) {
+            if order.sent.is_enforced() {
                 side.enforced += open;
             } else {
                 side.quantity += open;
@@ -461,7 +541,7 @@ proptest! {
 fn the_model_reaches_every_kind_of_answer() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut refused, mut sent) = (BTreeMap::<&str, u32>::new(), 0);
-    for _ in 0..60 {
+    for _ in 0..150 {
         let ops = ops().new_tree(&mut runner).expect("no filter").current();
         let mut model = Model::new();
         ops.into_iter().for_each(|op| model.step(op));

@@ -11,7 +11,7 @@ use crate::id::{ForeignId, OrderKey, StrategyIx, TradeId};
 use crate::node::Node;
 use crate::num::Side;
 use crate::order::reconcile::Finding;
-use crate::order::{End, ExecutionType, Intent, OrderReport, OrderState, Terms, TimeInForce};
+use crate::order::{End, ExecutionType, Intent, NewOrder, OrderReport, OrderState, Terms, TimeInForce};
 use crate::risk::gate::Grant;
 use crate::time::Span;
 
@@ -361,6 +361,8 @@ fn foreign_orders_are_tracked_and_booked_as_external() {
         assert_eq!(world.count(code), 1);
         world.input(report(foreign(key, true)));
         assert_eq!((world.fills.len(), world.alerts.len()), (1, 1), "once");
+        let halt = (Scope::Symbol(BTC), HaltReason::ControlLost);
+        assert_eq!(world.halts, if code == AlertCode::ForcedClose { vec![halt] } else { vec![] });
     }
     let mut world = World::new();
     world.input(report(foreign("web_abc", false)));
@@ -371,6 +373,22 @@ fn foreign_orders_are_tracked_and_booked_as_external() {
     let cancel = Intent::Cancel { account: ACCOUNT, strategy: StrategyIx::EXTERNAL, symbol: BTC, key };
     world.grant(Grant::Other(cancel));
     assert!(matches!(world.one_sent().kind, CommandKind::Cancel { key: sent, .. } if sent == key));
+}
+
+/// What is left of a strategy's exits after a forced close would open the opposite position, unless the exchange keeps it from that.
+#[test]
+fn a_forced_close_cancels_what_could_open_the_opposite() {
+    let mut world = World::new();
+    let mut venue = Venue { tick: 1, ..Venue::default() };
+    let unenforced = NewOrder { send_reduce_only: false, ..stop(2, 2) };
+    for new in [stop(1, 2), unenforced, closing_stop(3)] {
+        world.place(new);
+        let place = world.one_sent();
+        venue.execute(&place).into_iter().for_each(|message| world.input(message));
+    }
+    world.input(report(foreign("adl_autoclose", true)));
+    let cancel = world.one_sent();
+    assert!(matches!(cancel.kind, CommandKind::Cancel { key, .. } if key == OrderKey::Ours(id(2))), "{cancel:?}");
 }
 
 #[test]

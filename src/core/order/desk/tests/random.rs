@@ -1,14 +1,15 @@
 //! Long random lives of many orders, of all kinds, over a network that loses, doubles, reorders and delays, with restarts and
-//! reconciliations at any time. In the end the network is fair; then desk and venue agree and every fill was booked once.
+//! reconciliations at any time. In the end the network is fair; then desk and venue agree, every fill was booked once, and after
+//! a halt no entry is left at the venue.
 
 use super::venue::Venue;
 use super::world::*;
 use crate::command::{Answer, CommandKind, Outcome, Query, RequestOutcome, VenueCommand};
-use crate::event::{AlertCode, Event, Input};
+use crate::event::{AlertCode, Event, HaltReason, Input, Scope};
 use crate::id::{OrderKey, TradeId};
 use crate::node::Node;
 use crate::order::reconcile::Finding;
-use crate::order::{OrderState, OrderUpdate};
+use crate::order::{ConditionalStatus, OrderState, OrderUpdate};
 use crate::time::{Span, Ts};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ struct Life {
     inbox: Vec<Input>,
     placed: BTreeSet<OrderKey>,
     next: u32,
+    halted: bool,
 }
 
 impl Life {
@@ -31,6 +33,7 @@ impl Life {
             inbox: Vec::new(),
             placed: BTreeSet::new(),
             next: 1,
+            halted: false,
         }
     }
 
@@ -57,9 +60,16 @@ impl Life {
             22..=23 if !self.inbox.is_empty() => drop(self.inbox.remove(pick % self.inbox.len())),
             24..=25 if !self.requests.is_empty() => self.lose_request(pick),
             26..=29 => {
-                let new = if pick.is_multiple_of(3) { stop(self.next, 3) } else { limit(self.next, 3) };
-                self.next += 1;
-                self.world.place(new);
+                let new = match pick % 4 {
+                    0 => stop(self.next, 3),
+                    1 => breakout(self.next, 3),
+                    _ => limit(self.next, 3),
+                };
+                // The gate passes no entry during a halt.
+                if !self.halted || new.is_enforced() {
+                    self.next += 1;
+                    self.world.place(new);
+                }
             }
             30..=34 if orders > 0 => self.inbox.extend(self.venue.fill(pick % orders, quantity(1 + (pick % 2) as i64))),
             35 if orders > 0 => self.inbox.extend(self.venue.expire(pick % orders)),
@@ -73,6 +83,10 @@ impl Life {
             43..=45 => self.wait(),
             46 => self.reconcile(),
             47 => self.restart(),
+            48 => {
+                self.halted = true;
+                self.world.event(&Event::Halted { scope: Scope::All, reason: HaltReason::KillSwitch });
+            }
             _ => {}
         }
         self.collect();
@@ -144,6 +158,12 @@ impl Life {
                 }
                 self.collect();
             }
+            // What hung on its way into the book arrives: by then its cancellation is wanted for long.
+            for at in (0..self.venue.orders.len()).filter(|_| self.halted) {
+                if self.venue.orders[at].service == Some(ConditionalStatus::Triggering) {
+                    self.inbox.extend(self.venue.trigger(at));
+                }
+            }
             self.reconcile();
             self.collect();
         }
@@ -163,6 +183,7 @@ impl Life {
             assert_eq!(filled, order.filled.mantissa(), "fills of {key}");
             match open.get(&key) {
                 Some(ours) => {
+                    assert!(!self.halted || order.new.is_enforced(), "an entry outlives the halt: {order:?}");
                     assert!(self.venue.is_alive(at), "{key} is over: {order:?}");
                     assert!(matches!(ours.state, OrderState::Working | OrderState::Triggering), "{ours:?}");
                     assert_eq!((ours.price, ours.quantity, ours.filled), (order.price, order.quantity, order.filled));
@@ -181,7 +202,7 @@ proptest! {
 
     #[test]
     fn long_lives_end_in_agreement(
-        steps in prop::collection::vec((0u8..48, any::<u16>()), 1..250),
+        steps in prop::collection::vec((0u8..49, any::<u16>()), 1..250),
         tick in 0i64..2,
         foreign_children: bool,
     ) {

@@ -3,7 +3,7 @@
 use crate::book::Markets;
 use crate::command::{CommandKind, MarginType, Query, VenueCommand};
 use crate::config::{AccountConfig, AccountLimits, EngineConfig, OnFault, OnStuckTrigger};
-use crate::event::{Alert, AlertCode, Event, Input, TimerId};
+use crate::event::{Alert, AlertCode, Event, HaltReason, Input, Scope, TimerId};
 use crate::id::{AccountIx, AssetIx, ClientOrderId, OrderKey, Seq, StrategyIx, SymbolIx};
 use crate::instrument::Universe;
 use crate::node::{Context, Node, Outbox};
@@ -48,6 +48,7 @@ pub struct World {
     pub intents: Vec<Intent>,
     pub refused: usize,
     pub untrusted: usize,
+    pub halts: Vec<(Scope, HaltReason)>,
 }
 
 pub fn account_config() -> AccountConfig {
@@ -101,6 +102,7 @@ impl World {
             intents: Vec::new(),
             refused: 0,
             untrusted: 0,
+            halts: Vec::new(),
         }
     }
 
@@ -125,6 +127,7 @@ impl World {
             Event::Intent(intent) => self.intents.push(intent),
             Event::Refused(_) => self.refused += 1,
             Event::Untrusted(_) => self.untrusted += 1,
+            Event::Halted { scope, reason } => self.halts.push((scope, reason)),
             Event::Arm { timer, at } => {
                 self.timers.insert(timer, at);
             }
