@@ -2,14 +2,15 @@
 
 use crate::config::{Config, Fault};
 use qcat_core::binance::instruments;
+use qcat_core::config::{AccountConfig, EngineConfig};
 use qcat_core::engine::Engine;
 use qcat_core::engine::driver::{Driver, DriverError, DriverOptions};
 use qcat_core::engine::fold::Record;
-use qcat_core::event::{Input, StreamState};
+use qcat_core::event::{Alert, Decision, Input, StreamState};
 use qcat_core::id::AccountIx;
 use qcat_core::instrument::Universe;
 use qcat_core::market::MarketInput;
-use qcat_core::num::{Money, Rate};
+use qcat_core::num::{Money, NumError, Rate};
 use qcat_core::order::Fill;
 use qcat_core::sim::derive::DeriveParams;
 use qcat_core::sim::market::{Generator, GeneratorParams};
@@ -18,6 +19,7 @@ use qcat_core::strategy::registry::Registry;
 use qcat_core::time::{Span, Ts};
 use qcat_core::venue::{AccountSpec, Fees, Latency, Venue, VenueConfig};
 use qcat_io::history;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -83,6 +85,10 @@ pub struct Outcome {
     pub inputs: u64,
     /// Decisions made.
     pub decisions: u64,
+    /// What a person should look at, in order; at most [`ALERTS_KEPT`].
+    pub alerts: Vec<Alert>,
+    /// How many intents of each strategy were refused, by the reason's text.
+    pub refusals: BTreeMap<String, u64>,
     /// Inputs and decisions, if kept.
     pub log: Vec<Record>,
     /// The instruments of the run.
@@ -90,6 +96,9 @@ pub struct Outcome {
     /// Fills by strategy name.
     pub by_strategy: Vec<(String, usize)>,
 }
+
+/// Alerts kept of a run.
+const ALERTS_KEPT: usize = 100;
 
 /// Closed candles given to strategies before the start.
 const WARM_UP_CANDLES: usize = 600;
@@ -103,25 +112,27 @@ pub fn run(config: &Config, registry: Arc<Registry>, options: &Options) -> Resul
     engine_config.accounts.iter_mut().for_each(|account| account.trading = true);
     crate::check_strategies(config, &registry).map_err(BacktestError::Config)?;
     let margin = engine_config.accounts[0].limits.exposure_max.asset;
-    let leverage = engine_config.accounts[0].leverage;
+    one_margin_asset(config, &engine_config, &universe)?;
     let balance =
         Money::parse(margin, options.balance.as_bytes()).ok().filter(|m| !m.is_negative() && !m.is_zero()).ok_or_else(
             || BacktestError::Number(format!("balance `{}`: a decimal number above 0 is expected", options.balance)),
         )?;
     let latency = Latency { entry: options.latency, answer: options.latency, report: options.latency };
     let mut venue = Venue::new(VenueConfig { latency, ..VenueConfig::default() }, universe.clone());
-    for at in 0..engine_config.accounts.len() {
-        venue.add_account(AccountIx(at as u16), &AccountSpec { balances: vec![balance], fees: options.fees, leverage });
+    for (at, account) in engine_config.accounts.iter().enumerate() {
+        let spec = AccountSpec { balances: vec![balance], fees: options.fees, leverage: account.leverage };
+        venue.add_account(AccountIx(at as u16), &spec);
     }
     let mut source = open(config, &universe, options)?;
     let driver_options =
         DriverOptions { feed_latency: options.latency, keep_log: options.keep_log, ..DriverOptions::default() };
     let names: Vec<String> = config.strategies.iter().map(|s| s.name.clone()).collect();
+    let mut watch = Watch::new(source.start, vec![balance; engine_config.accounts.len()])
+        .map_err(|error| BacktestError::Number(error.to_string()))?;
     let mut driver = Driver::new(registry, venue, driver_options, source.start, universe.definitions(), engine_config)?;
     for input in source.before.drain(..) {
         driver.deliver(source.start, input);
     }
-    let mut watch = Watch { curve: vec![EquityPoint { at: source.start, equity: balance }], fills: Vec::new() };
     let mut failed = None;
     let mut end = source.start;
     let events = source.events.map_while(|event| match event {
@@ -156,25 +167,70 @@ pub fn run(config: &Config, registry: Arc<Registry>, options: &Options) -> Resul
         decisions: driver.decisions(),
         log: driver.log().to_vec(),
         fills: watch.fills,
+        alerts: watch.alerts,
+        refusals: watch.refusals,
         universe,
     })
 }
 
+/// One curve is drawn for all accounts, so their equities must have a sum.
+fn one_margin_asset(config: &Config, engine: &EngineConfig, universe: &Universe) -> Result<(), BacktestError> {
+    let margin = |account: &AccountConfig| account.limits.exposure_max.asset;
+    let first = margin(&engine.accounts[0]);
+    let Some(n) = engine.accounts.iter().position(|account| margin(account) != first) else { return Ok(()) };
+    let [other, first] = [margin(&engine.accounts[n]), first].map(|asset| universe.asset_name(asset));
+    let problem = format!("margin is in {other}, that of the first account in {first}: run a backtest for each");
+    Err(BacktestError::Config(vec![Fault {
+        source: config.source.clone(),
+        pos: None,
+        key: format!("accounts[{n}]"),
+        problem,
+    }]))
+}
+
 struct Watch {
+    /// The newest worth of each account.
+    equities: Vec<Money>,
     curve: Vec<EquityPoint>,
     fills: Vec<Fill>,
+    alerts: Vec<Alert>,
+    refusals: BTreeMap<String, u64>,
 }
 
 impl Watch {
+    fn new(start: Ts, equities: Vec<Money>) -> Result<Watch, NumError> {
+        let (fills, alerts, refusals) = Default::default();
+        let first = EquityPoint { at: start, equity: sum(&equities)? };
+        Ok(Watch { equities, curve: vec![first], fills, alerts, refusals })
+    }
+
     fn see(&mut self, engine: &Engine) {
         let happened = engine.happened();
         self.fills.extend(&happened.fills);
-        if let Some(equity) = happened.equities.last()
-            && let Ok(total) = equity.wallet.checked_add(equity.unrealized)
-        {
-            self.curve.push(EquityPoint { at: engine.now(), equity: total });
+        for decision in engine.decisions() {
+            match decision {
+                Decision::Alert(alert) if self.alerts.len() < ALERTS_KEPT => self.alerts.push(alert.clone()),
+                Decision::Refused(refused) => *self.refusals.entry(refused.reason.to_string()).or_default() += 1,
+                _ => {}
+            }
+        }
+        if happened.equities.is_empty() {
+            return;
+        }
+        for equity in &happened.equities {
+            if let Ok(total) = equity.wallet.checked_add(equity.unrealized) {
+                self.equities[equity.account.ix()] = total;
+            }
+        }
+        if let Ok(equity) = sum(&self.equities) {
+            self.curve.push(EquityPoint { at: engine.now(), equity });
         }
     }
+}
+
+fn sum(equities: &[Money]) -> Result<Money, NumError> {
+    let zero = Money::zero(equities[0].asset);
+    equities.iter().try_fold(zero, |sum, equity| sum.checked_add(*equity))
 }
 
 struct Source {

@@ -53,6 +53,24 @@ fn a_generated_market_gives_the_same_decisions_twice() {
     assert_same(&generated(), true);
 }
 
+/// Equity, fees and the curve of two accounts are those of both: with one strategy each they earn what they earn alone.
+#[test]
+fn accounts_of_a_backtest_are_added_up() {
+    let accounts = "accounts:\n  - {name: a, leverage: 7}\n  - {name: b}\n";
+    let one = |kind: &str, account: &str| {
+        format!("  - {{name: {kind}, kind: {kind}, account: {account}, symbols: [BTCUSDT]}}\n")
+    };
+    let (trend, reversion) = (one("trend_follower", "a"), one("mean_reverter", "b"));
+    let of = |strategies: &str| run(&format!("{accounts}strategies:\n{strategies}"), generated());
+    let (both, first, second) = (of(&(trend.clone() + &reversion)), of(&trend), of(&reversion));
+    assert!(both.by_strategy.iter().all(|(_, fills)| *fills > 0), "{:?} {:?}", both.by_strategy, both.alerts);
+    assert_eq!(both.fills.len(), first.fills.len() + second.fills.len());
+    assert_eq!(both.summary.initial_equity.to_string(), "20000");
+    let net = |outcome: &Outcome| outcome.summary.net_profit;
+    assert_eq!(net(&both), net(&first).checked_add(net(&second)).unwrap());
+    assert!(!net(&first).is_zero() && !net(&second).is_zero() && both.alerts.is_empty());
+}
+
 #[test]
 fn a_recording_gives_the_same_decisions_twice() {
     let slice = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorded/usdm_btcusdt_20240808_head.gz");

@@ -120,6 +120,12 @@ fn print(outcome: &Outcome, seconds: f64) {
     for (name, fills) in &outcome.by_strategy {
         println!("  {name:<16}{fills}");
     }
+    for (reason, count) in &outcome.refusals {
+        println!("refused           {count} times: {reason}");
+    }
+    for alert in &outcome.alerts {
+        println!("alert             {:?}: {}", alert.code, alert.text);
+    }
     println!("round trips       {} closed, {} open, {} won", s.round_trips, s.open_round_trips, percent(s.win_rate));
     println!(
         "equity            {} -> {} {asset}",

@@ -100,7 +100,9 @@ fn log_to_stderr(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_new(level).unwrap_or_default();
     // A second call, as in tests, keeps the first subscriber.
     let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).try_init();
+    // A standard error that is gone (a closed terminal, an ended pipe) loses the line; it must not end the daemon.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).log_internal_errors(false);
+    let _ = lines.with_writer(std::io::stderr).try_init();
 }
 
 /// Waits for SIGINT or SIGTERM.

@@ -44,6 +44,7 @@ pub fn run(arguments: &Arguments) -> u8 {
 }
 
 async fn serve(config: Config, registry: Arc<Registry>) -> u8 {
+    actix_rt::spawn(outlive_the_terminal());
     tracing::info!(name = %config.name, environment = %config.environment, exchange = %config.exchange.rest_url,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let started = tokio::select! {
@@ -82,6 +83,15 @@ async fn serve(config: Config, registry: Arc<Registry>) -> u8 {
             exit::FORCED
         }
         (_, Some(_)) => exit::SOFTWARE,
+    }
+}
+
+/// A hang-up (a closed terminal, a log rotation's reload) must not end a daemon that holds positions.
+async fn outlive_the_terminal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP: nothing to reload, logs go to standard error; going on");
     }
 }
 

@@ -11,9 +11,13 @@ use qcat_core::instrument::Universe;
 use qcat_core::num::{Money, Rate};
 use qcat_core::order::PositionMode;
 use qcat_core::time::Span;
+use qcat_io::net::url::Url;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+
+/// Clocks differ: how much longer than `exchange.recv_window` nobody believes that an order never arrived.
+const ABSENCE_MARGIN_MS: i64 = 1_000;
 
 /// The components that exist, in the order in which they stop.
 pub const COMPONENT_NAMES: &[&str] = &[
@@ -73,6 +77,21 @@ pub struct Exchange {
     pub recv_window: Span,
     /// What was acknowledged must be heard of on the user stream within this time.
     pub report_timeout: Span,
+}
+
+impl Exchange {
+    /// Every URL by its key. The schema has taken only what parses.
+    fn urls(&self) -> Vec<(&'static str, Url)> {
+        let ws = [
+            ("ws_public_url", &self.ws_public_url),
+            ("ws_market_url", &self.ws_market_url),
+            ("ws_private_url", &self.ws_private_url),
+            ("ws_api_url", &self.ws_api_url),
+        ];
+        let ws = ws.into_iter().filter_map(|(key, url)| Some((key, Url::parse(url, ["ws", "wss"]).ok()?)));
+        let rest = Url::parse(&self.rest_url, ["http", "https"]).ok().map(|url| ("rest_url", url));
+        rest.into_iter().chain(ws).collect()
+    }
 }
 
 /// One account.
@@ -244,6 +263,9 @@ impl Config {
             if accounts[..n].iter().any(|other| other.name == account.name) {
                 fault(format!("accounts[{n}].name"), format!("`{}` is the name of an earlier account", account.name));
             }
+            for (key, problem) in account.unsupported() {
+                fault(format!("accounts[{n}].{key}"), problem);
+            }
             let rates = [("leverage_max", account.limits.leverage_max), ("price_band", account.limits.price_band)];
             for (key, _) in rates.iter().filter(|(_, rate)| *rate == Rate::ZERO) {
                 fault(
@@ -281,6 +303,18 @@ impl Config {
                 "must be longer than risk.heartbeat, or budgets run out between two grants".to_owned(),
             );
         }
+        let (exchange, timing) = (exchange(&at("exchange.")), timing(&at("orders.")));
+        if timing.absent_after.millis() < exchange.recv_window.millis() + ABSENCE_MARGIN_MS {
+            // Else an order that the exchange may still accept could be given up, and placed once more.
+            let problem =
+                "must be longer than exchange.recv_window by at least 1s: until then a placement may still arrive";
+            fault("orders.absent_after".to_owned(), problem.to_owned());
+        }
+        for (key, url) in exchange.urls().into_iter().filter(|(_, url)| !url.is_loopback() && !url.tls) {
+            let problem =
+                format!("`{}` is on another machine and has no TLS: the API key would travel in clear", url.host);
+            fault(format!("exchange.{key}"), problem);
+        }
         let shutdown = shutdown(&at("shutdown."));
         if shutdown.force_shutdown_after < shutdown.shutdown_timeout {
             fault(
@@ -295,11 +329,11 @@ impl Config {
             source: source.to_owned(),
             name: at("app.").text("name"),
             environment: at("app.").text("environment"),
-            exchange: exchange(&at("exchange.")),
+            exchange,
             accounts,
             strategies,
             risk,
-            timing: timing(&at("orders.")),
+            timing,
             market_data: market_data(&at("market_data.")),
             journal: journal(&at("journal.")),
             log_level: at("logging.").text("level"),
@@ -325,11 +359,7 @@ impl Config {
 
     /// Whether every URL of the exchange is on this machine.
     pub fn is_loopback(&self) -> bool {
-        let e = &self.exchange;
-        let http = qcat_io::net::url::Url::parse(&e.rest_url, ["http", "https"]);
-        let ws = [&e.ws_public_url, &e.ws_market_url, &e.ws_private_url, &e.ws_api_url];
-        let ws = ws.map(|url| qcat_io::net::url::Url::parse(url, ["ws", "wss"]));
-        http.is_ok_and(|url| url.is_loopback()) && ws.into_iter().all(|url| url.is_ok_and(|url| url.is_loopback()))
+        self.exchange.urls().iter().all(|(_, url)| url.is_loopback())
     }
 
     /// The engine's configuration, now that instruments are known. Faults name strategies whose symbols do not exist.
@@ -341,9 +371,18 @@ impl Config {
         let mut strategies = Vec::new();
         for (n, strategy) in self.strategies.iter().enumerate() {
             let mut symbols = Vec::new();
+            let margin = self.margin_asset(strategy.account.ix(), universe);
             for name in &strategy.symbols {
                 match universe.by_name(name) {
-                    Some(instrument) => symbols.push(instrument.symbol),
+                    Some(instrument) => {
+                        symbols.push(instrument.symbol);
+                        if instrument.margin != margin {
+                            let [found, margin] = [instrument.margin, margin].map(|asset| universe.asset_name(asset));
+                            let problem =
+                                format!("{name} margins in {found}, its account in {margin}: it needs its own");
+                            fault(format!("strategies[{n}].symbols"), problem);
+                        }
+                    }
                     None => fault(format!("strategies[{n}].symbols"), format!("the exchange lists no symbol `{name}`")),
                 }
             }
@@ -380,6 +419,15 @@ impl Config {
 }
 
 impl Account {
+    /// What can be written down but not traded: refused here, so that nothing is ever sized or margined wrongly.
+    fn unsupported(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let text = |found, allowed| format!("found `{found}`, which is not supported yet; allowed: {allowed}");
+        let hedge = (self.position_mode == PositionMode::Hedge).then(|| ("position_mode", text("hedge", "one_way")));
+        let multi = self.multi_assets.then(|| ("multi_assets", text("true", "false")));
+        let isolated = (self.margin_type == MarginType::Isolated).then(|| ("margin_type", text("isolated", "cross")));
+        [hedge, multi, isolated].into_iter().flatten()
+    }
+
     fn engine(&self, margin: AssetIx, loopback: bool) -> Result<AccountConfig, qcat_core::num::NumError> {
         let money = |text: &str| Money::parse(margin, text.as_bytes());
         let limits = &self.limits;

@@ -79,6 +79,51 @@ fn what_spans_several_keys_is_checked_too() {
 }
 
 #[test]
+fn an_order_is_never_given_up_while_the_exchange_may_still_take_it() {
+    let told = faults(&format!("{MINIMAL}exchange: {{recv_window: 5s}}\norders: {{absent_after: 5900ms}}\n"));
+    assert!(
+        told[0].starts_with("c.yaml:13:24: orders.absent_after: must be longer than exchange.recv_window"),
+        "{told:?}"
+    );
+    assert!(faults(&format!("{MINIMAL}orders: {{absent_after: 6s}}\n")).is_empty());
+}
+
+#[test]
+fn a_key_never_leaves_the_machine_in_clear() {
+    let told = faults(&format!(
+        "{MINIMAL}exchange:\n  rest_url: http://example.com\n  ws_public_url: ws://127.0.0.1:1/public\n"
+    ));
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("c.yaml:13:13: exchange.rest_url: `example.com` is on another machine"), "{told:?}");
+}
+
+#[test]
+fn what_cannot_be_traded_yet_is_refused_with_its_place() {
+    let settings = "    position_mode: hedge\n    multi_assets: true\n    margin_type: isolated\n";
+    let found = faults(&MINIMAL.replace("    api_key: k\n", &format!("    api_key: k\n{settings}")));
+    let expect = [
+        "c.yaml:5:20: accounts[0].position_mode: found `hedge`, which is not supported yet; allowed: one_way",
+        "c.yaml:6:19: accounts[0].multi_assets: found `true`, which is not supported yet; allowed: false",
+        "c.yaml:7:18: accounts[0].margin_type: found `isolated`, which is not supported yet; allowed: cross",
+    ];
+    assert_eq!(found, expect);
+}
+
+#[test]
+fn strategies_of_one_account_share_its_margin_asset() {
+    use qcat_core::binance::instruments;
+    let file = include_str!("../../configs/instruments.json");
+    let (first, second) = file.split_at(file.find("\"ETHUSDT\"").expect("listed"));
+    let file = format!("{first}{}", second.replacen("\"marginAsset\": \"USDT\"", "\"marginAsset\": \"BNB\"", 1));
+    let info = instruments::from_json(file.as_bytes()).expect("definitions");
+    let universe = instruments::universe_of(&info).expect("a universe");
+    let text = format!("{MINIMAL}  - {{name: other, kind: trend_follower, symbols: [ETHUSDT]}}\n");
+    let found = parse("c.yaml", &text, &[]).expect("valid alone").engine(&universe).expect_err("two assets");
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["c.yaml: strategies[1].symbols: ETHUSDT margins in BNB, its account in USDT: it needs its own"]);
+}
+
+#[test]
 fn the_environment_overrides_and_unknown_variables_are_faults() {
     let env =
         |pairs: &[(&str, &str)]| pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>();

@@ -68,9 +68,10 @@ pub fn fold(journal: &Path) -> Past {
 pub fn configuration(exchange: &RunningSim, journal: &Path) -> String {
     let urls = sim::config_urls(exchange.address, false);
     format!(
-        "{urls}journal: {{ dir: {}, segment_size: 16777216 }}\n\
+        "{urls}  recv_window: 1500ms\n\
+         journal: {{ dir: {}, segment_size: 16777216 }}\n\
          accounts: [{{ name: sim, api_key: sim-key, api_secret: sim-secret, limits: {{ runaway_orders_max: 10000, order_rate_max: 250 }} }}]\n\
-         orders: {{ timeout: 1s, query_backoff: 100ms, query_backoff_max: 500ms, absent_after: 1s }}\n\
+         orders: {{ timeout: 1s, query_backoff: 100ms, query_backoff_max: 500ms, absent_after: 2500ms }}\n\
          {STRATEGIES}",
         journal.display()
     )
