@@ -4,7 +4,6 @@
 use std::process::{Child, Command};
 
 #[path = "support/daemon.rs"]
-#[allow(dead_code)]
 mod daemon;
 
 fn hang_up(child: &Child) {
