@@ -18,6 +18,56 @@ pub fn differences(engine: &Engine, fills: &[Fill], venue: &Venue, account: Acco
     found
 }
 
+/// A number of both books, as text to the last digit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What it is.
+    pub what: String,
+    /// Here.
+    pub here: String,
+    /// At the exchange.
+    pub there: String,
+}
+
+/// The numbers that people compare: open orders, fills, fees, positions, balances.
+pub fn lines(engine: &Engine, fills: &[Fill], venue: &Venue, account: AccountIx) -> Vec<Line> {
+    let mut lines = Vec::new();
+    let mut line = |what: String, here: String, there: String| lines.push(Line { what, here, there });
+    let open = |query: Query| match venue.look(account, &query) {
+        Ok(Answer::OpenOrders(orders)) => orders.len(),
+        Ok(Answer::OpenConditionals(orders)) => orders.len(),
+        _ => 0,
+    };
+    let ours = engine.desk(account).map_or(0, |desk| desk.entries().count());
+    line("open orders".into(), ours.to_string(), (open(Query::OpenOrders) + open(Query::OpenConditionals)).to_string());
+    let (own, theirs) = (fills.iter().filter(|fill| fill.account == account), venue_trades(engine, venue, account));
+    line("fills".into(), own.count().to_string(), theirs.len().to_string());
+    let Some(ledger) = engine.ledger(account) else { return lines };
+    for instrument in engine.universe().instruments() {
+        let here = ledger.account_quantity(instrument.symbol);
+        let there = venue.position(account, instrument.symbol).map_or(Default::default(), |p| p.quantity);
+        if !here.is_zero() || !there.is_zero() || theirs.iter().any(|trade| trade.symbol == instrument.symbol) {
+            let text = |quantity| instrument.net_text(quantity);
+            line(format!("position {}", instrument.name), text(here), text(there));
+        }
+    }
+    for (asset, name) in engine.universe().assets() {
+        let sum = |sum: Option<Money>, fee: Money| sum?.checked_add(fee).ok();
+        let fees = theirs.iter().filter_map(|trade| trade.fill.fee).filter(|fee| fee.asset == asset);
+        let (here, there) = (ledger.fees().get(asset), fees.fold(Some(Money::zero(asset)), sum));
+        let there = there.map_or("too large".to_owned(), |fees| fees.to_string());
+        if !here.is_zero() || there != here.to_string() {
+            line(format!("fees {name}"), here.to_string(), there);
+        }
+        let (here, there) = (ledger.balances().get(asset), venue.balance(account, asset).map(|b| b.wallet));
+        let there = there.unwrap_or(Money::zero(asset));
+        if !here.is_zero() || !there.is_zero() {
+            line(format!("wallet {name}"), here.to_string(), there.to_string());
+        }
+    }
+    lines
+}
+
 fn look(venue: &Venue, account: AccountIx, query: &Query, found: &mut Vec<String>) -> Option<Answer> {
     match venue.look(account, query) {
         Ok(answer) => Some(answer),

@@ -59,31 +59,32 @@ impl Recent {
     }
 }
 
-/// The whole picture.
+/// Cuts a picture to what a terminal of this size shows without scrolling or wrapping; what stands last is cut first.
+pub fn fit(picture: &str, columns: u16, rows: u16) -> String {
+    let lines = picture.lines().take(usize::from(rows.saturating_sub(1)));
+    lines.flat_map(|line| line.chars().take(usize::from(columns)).chain(['\n'])).collect()
+}
+
+/// The whole picture, at most 80 columns wide as long as no name or number is unusually long.
 pub fn render(title: &str, engine: &Engine, recent: &Recent) -> String {
     let mut out = String::new();
-    let _ = writeln!(
-        out,
-        "{title}   input {}   orders sent {}   refused {}",
-        engine.seq().0,
-        recent.orders,
-        recent.refused
-    );
+    let (input, sent, refused) = (engine.seq().0, recent.orders, recent.refused);
+    let _ = writeln!(out, "{title}  inputs {input}  orders sent {sent}  refused {refused}");
     prices(&mut out, engine);
     for at in 0..engine.config().accounts.len() {
         account(&mut out, engine, AccountIx(at as u16));
     }
-    strategies(&mut out, engine, recent);
-    orders(&mut out, engine);
-    fills(&mut out, engine, recent);
     for alert in &recent.alerts {
         let _ = writeln!(out, "! {alert}");
     }
+    strategies(&mut out, engine, recent);
+    orders(&mut out, engine);
+    fills(&mut out, engine, recent);
     out
 }
 
 fn prices(out: &mut String, engine: &Engine) {
-    let _ = writeln!(out, "\n{:<12}{:>14}{:>14}{:>14}{:>14}", "symbol", "bid", "ask", "last", "mark");
+    let _ = writeln!(out, "\n{:<20}{:>15}{:>15}{:>15}{:>15}", "symbol", "bid", "ask", "last", "mark");
     let mut shown = std::collections::BTreeSet::new();
     for (_, strategy) in engine.config().strategies() {
         for symbol in strategy.symbols.iter().filter(|s| shown.insert(**s)) {
@@ -93,7 +94,7 @@ fn prices(out: &mut String, engine: &Engine) {
             let quote = market.quote;
             let _ = writeln!(
                 out,
-                "{:<12}{:>14}{:>14}{:>14}{:>14}",
+                "{:<20}{:>15}{:>15}{:>15}{:>15}",
                 instrument.name,
                 text(quote.map(|q| q.bid)),
                 text(quote.map(|q| q.ask)),
@@ -119,7 +120,7 @@ fn account(out: &mut String, engine: &Engine, account: AccountIx) {
         let name = engine.universe().asset_name(balance.asset);
         let _ = writeln!(
             out,
-            "  {name:<8} wallet {}   realised {}   fees {}   funding {}",
+            "  {name:<7}wallet {}  realised {}  fees {}  funding {}",
             balance.wallet, balance.realized, balance.fees, balance.funding
         );
     }
@@ -129,7 +130,7 @@ fn strategies(out: &mut String, engine: &Engine, recent: &Recent) {
     let header = ["strategy", "state", "position", "entry", "unrealised", "realised", "fills"];
     let _ = writeln!(
         out,
-        "\n{:<14}{:<22}{:>12}{:>14}{:>14}{:>14}{:>7}",
+        "\n{:<14}{:<19}{:>9}{:>11}{:>11}{:>10}{:>6}",
         header[0], header[1], header[2], header[3], header[4], header[5], header[6]
     );
     for (ix, strategy) in engine.config().strategies() {
@@ -139,12 +140,12 @@ fn strategies(out: &mut String, engine: &Engine, recent: &Recent) {
         let mine = view.iter().flat_map(|v| &v.strategies).find(|v| v.strategy == ix);
         let Some((view, instrument)) = mine.and_then(|v| Some((v, engine.universe().instrument(v.symbol)?))) else {
             let _ =
-                writeln!(out, "{:<14}{state:<22}{:>12}{:>14}{:>14}{:>14}{count:>7}", strategy.name, "0", "-", "-", "-");
+                writeln!(out, "{:<14}{state:<19}{:>9}{:>11}{:>11}{:>10}{count:>6}", strategy.name, "0", "-", "-", "-");
             continue;
         };
         let _ = writeln!(
             out,
-            "{:<14}{state:<22}{:>12}{:>14}{:>14}{:>14}{count:>7}",
+            "{:<14}{state:<19}{:>9}{:>11}{:>11}{:>10}{count:>6}",
             strategy.name,
             instrument.net_text(view.position.quantity),
             view.entry_price
@@ -172,24 +173,27 @@ fn state(state: RunnerState) -> String {
 fn orders(out: &mut String, engine: &Engine) {
     let _ = writeln!(
         out,
-        "\n{:<24}{:<10}{:<6}{:>12}{:>14}{:>12}  state",
+        "\n{:<20}{:<10}{:<5}{:>9}{:>12}{:>8}  state",
         "open order", "symbol", "side", "quantity", "price", "filled"
     );
     for at in 0..engine.config().accounts.len() {
         let Some(desk) = engine.desk(AccountIx(at as u16)) else { continue };
         for order in desk.orders().filter(|o| !matches!(o.state, OrderState::Done(_))).take(12) {
             let Some(instrument) = engine.universe().instrument(order.symbol) else { continue };
-            let price = if order.price.is_zero() { "market".to_owned() } else { instrument.price_text(order.price) };
-            let kind = if order.conditional { " (conditional)" } else { "" };
+            let no_price = if order.conditional { "trigger" } else { "market" };
+            let price = if order.price.is_zero() { no_price.to_owned() } else { instrument.price_text(order.price) };
+            let state = match order.state {
+                OrderState::Working if order.conditional => "waiting".to_owned(),
+                state => format!("{state:?}").to_lowercase(),
+            };
             let _ = writeln!(
                 out,
-                "{:<24}{:<10}{:<6}{:>12}{price:>14}{:>12}  {:?}{kind}",
+                "{:<20}{:<10}{:<5}{:>9}{price:>12}{:>8}  {state}",
                 order.key.to_string(),
                 instrument.name,
                 order.side.as_str(),
                 instrument.quantity_text(order.quantity),
                 instrument.quantity_text(order.filled),
-                order.state,
             );
         }
     }
@@ -198,14 +202,14 @@ fn orders(out: &mut String, engine: &Engine) {
 fn fills(out: &mut String, engine: &Engine, recent: &Recent) {
     let _ = writeln!(
         out,
-        "\n{:<24}{:<10}{:<6}{:>12}{:>14}{:>16}",
+        "\n{:<20}{:<10}{:<5}{:>9}{:>12}{:>14}",
         "latest fills", "symbol", "side", "quantity", "price", "realised"
     );
     for fill in recent.fills.iter().rev() {
         let Some(instrument) = engine.universe().instrument(fill.symbol) else { continue };
         let _ = writeln!(
             out,
-            "{:<24}{:<10}{:<6}{:>12}{:>14}{:>16}",
+            "{:<20}{:<10}{:<5}{:>9}{:>12}{:>14}",
             fill.key.to_string(),
             instrument.name,
             fill.side.as_str(),
@@ -220,4 +224,15 @@ fn short(amount: Money) -> String {
     let mut text = String::new();
     qcat_core::num::write_mantissa(&mut text, amount.round_to(2, Rounding::Nearest).mantissa(), Money::SCALE, 2);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fit;
+
+    #[test]
+    fn a_picture_is_cut_to_the_terminal() {
+        assert_eq!(fit("abcdef\nüöä\nlast\n", 3, 3), "abc\nüöä\n");
+        assert_eq!(fit("one\n", 80, 24), "one\n");
+    }
 }

@@ -11,6 +11,19 @@ fn demo(more: &[&str]) {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "exit {:?}\n{out}\n{err}", output.status.code());
     assert!(out.contains("agree to the last digit"), "{out}\n{err}");
+    // Both books are printed, and every line of the tables fits the narrowest of terminals.
+    for what in ["fills ", "position BTCUSDT ", "fees USDT ", "wallet USDT "] {
+        let line = out.lines().find(|line| line.starts_with(what) && !line.contains(':'));
+        let [here, there] =
+            line.map(|line| &line[what.len()..]).map(|l| l.split_whitespace()).expect(what).collect::<Vec<_>>()[..]
+        else {
+            panic!("{line:?}")
+        };
+        assert_eq!(here, there, "{what}");
+    }
+    let table = out.lines().filter(|line| !line.starts_with('!'));
+    let wide: Vec<&str> = table.filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
 }
 
 #[test]

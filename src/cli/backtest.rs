@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Run strategies through recorded or generated market data.
+/// Run strategies through recorded or generated market data and print what came of it.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// A recording (`<ns> <frame>` a line, gzip or plain) or a file of candles.
@@ -20,22 +20,22 @@ pub struct Arguments {
     #[arg(long, value_name = "SEED")]
     generate: Option<u64>,
     /// Minutes of generated market.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=525_600))]
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=525_600))]
     minutes: u32,
     /// A file with `strategies:` (and, if wanted, `accounts:` with limits).
     #[arg(long, value_name = "FILE")]
     strategy: PathBuf,
     /// Wallet at the start, in the margin asset.
-    #[arg(long, default_value = "10000")]
+    #[arg(long, value_name = "AMOUNT", default_value = "10000")]
     balance: String,
     /// Maker fee in basis points; negative is a rebate.
-    #[arg(long, default_value_t = 2.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "BPS", default_value_t = 2.0, allow_negative_numbers = true)]
     maker_bps: f64,
     /// Taker fee in basis points.
-    #[arg(long, default_value_t = 5.0, allow_negative_numbers = true)]
+    #[arg(long, value_name = "BPS", default_value_t = 5.0, allow_negative_numbers = true)]
     taker_bps: f64,
     /// One-way latency to and from the venue, in milliseconds.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=60_000))]
     latency_ms: u32,
     /// Print every decision with the number of its input.
     #[arg(long)]

@@ -13,19 +13,25 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Watch QCAT trade: simulated exchange and daemon in one process, nothing to install, no key, no network.
+const TITLE: &str = "QCAT demo (Ctrl-C stops)";
+
+/// Watch QCAT trade on a simulated exchange: nothing to install, no key, no network.
+///
+/// The simulated exchange and the daemon run in one process and talk over real sockets on this machine. Two strategies trade a
+/// generated market; the trend follower begins after about 20 seconds, when it has seen enough. At the end the strategies stop
+/// and the books of daemon and exchange are compared. Exit code 0: they agree; 70: they differ.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Stop after this many seconds; without it Ctrl-C stops.
-    #[arg(long)]
+    #[arg(long, value_name = "N")]
     seconds: Option<u64>,
     /// Speak TLS with a CA made for this run.
     #[arg(long)]
     tls: bool,
     /// Seed of the generated market.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, value_name = "N", default_value_t = 7)]
     seed: u64,
-    /// End with an error unless every strategy has traded.
+    /// Stop as soon as every strategy has traded; an error when the time is over before that.
     #[arg(long)]
     must_trade: bool,
 }
@@ -80,9 +86,15 @@ async fn serve(arguments: Arguments, directory: tempfile::TempDir) -> u8 {
         }
     };
     watch(&arguments, &daemon).await;
-    let agreed = settle(&arguments, &daemon, &exchange).await;
-    daemon.stop().await;
-    agreed
+    let settled = async {
+        let agreed = settle(&arguments, &daemon, &exchange).await;
+        daemon.stop().await;
+        agreed
+    };
+    tokio::select! {
+        agreed = settled => agreed,
+        () = super::run::second_signal() => exit::FORCED,
+    }
 }
 
 fn configuration(exchange: &RunningSim, directory: &std::path::Path) -> Result<config::Config, String> {
@@ -110,22 +122,32 @@ async fn watch(arguments: &Arguments, daemon: &Daemon) {
             () = &mut end => return,
             () = &mut stop => return,
             _ = tick.tick() => {
-                let table = daemon.lane().read(|engine| {
-                    terminal::render("QCAT demo on a simulated exchange (Ctrl-C stops)", engine, &daemon.recent())
-                });
-                let mut out = std::io::stdout().lock();
-                // Home and clear below: the table is drawn over the last one.
-                let head = if terminal { "\x1b[H\x1b[J" } else { "\n" };
-                let _ = write!(out, "{head}{table}");
-                let _ = out.flush();
+                let table = daemon.lane().read(|engine| terminal::render(TITLE, engine, &daemon.recent()));
+                let drawn = match qcat_io::terminal::size().filter(|_| terminal) {
+                    // Home and clear below: the table is drawn over the last one.
+                    Some((columns, rows)) => say(&format!("\x1b[H\x1b[J{}", terminal::fit(&table, columns, rows))),
+                    None => say(&format!("{table}\n")),
+                };
+                // Nobody reads any more, or there is nothing more to wait for.
+                if drawn.is_err() || (arguments.must_trade && all_traded(daemon)) {
+                    return;
+                }
             }
         }
     }
 }
 
+/// Writes to standard output; a reader that is gone is no reason to panic.
+fn say(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
+
 /// Stops the strategies, lets everything arrive, and compares the books.
 async fn settle(arguments: &Arguments, daemon: &Daemon, exchange: &RunningSim) -> u8 {
     let strategies = daemon.lane().read(|engine| engine.config().strategies.len());
+    let _ = say("\nstopping the strategies; what is under way arrives, then the books are compared\n");
     for at in 1..=strategies {
         daemon.lane().offer(Input::Command(OperatorCommand::StopStrategy(StrategyIx(at as u16))));
     }
@@ -142,19 +164,41 @@ async fn settle(arguments: &Arguments, daemon: &Daemon, exchange: &RunningSim) -
         }
     }
     let differences = differences(daemon, exchange, account);
-    let recent = daemon.recent();
-    println!("\nfills by strategy: {:?}", recent.counts.get(1..).unwrap_or_default());
-    if !differences.is_empty() {
-        differences.iter().for_each(|difference| println!("DIFFERENCE {difference}"));
-        return exit::SOFTWARE;
+    let mut report = comparison(daemon, exchange, account);
+    differences.iter().for_each(|difference| report.push_str(&format!("DIFFERENCE {difference}\n")));
+    if differences.is_empty() {
+        report.push_str("the books of daemon and exchange agree to the last digit\n");
     }
-    println!("orders, fills, positions, fees and balances of daemon and exchange agree to the last digit");
-    let all_traded = (1..=strategies).all(|at| recent.counts.get(at).is_some_and(|count| *count > 0));
-    if arguments.must_trade && !all_traded {
-        println!("not every strategy has traded");
-        return exit::SOFTWARE;
+    let failed = arguments.must_trade && !all_traded(daemon);
+    if failed {
+        report.push_str("not every strategy has traded\n");
     }
-    exit::OK
+    let _ = say(&report);
+    if differences.is_empty() && !failed { exit::OK } else { exit::SOFTWARE }
+}
+
+fn all_traded(daemon: &Daemon) -> bool {
+    let (strategies, recent) = (daemon.lane().read(|engine| engine.config().strategies.len()), daemon.recent());
+    (1..=strategies).all(|at| recent.counts.get(at).is_some_and(|count| *count > 0))
+}
+
+/// Both books side by side, and who traded how often.
+fn comparison(daemon: &Daemon, exchange: &RunningSim, account: AccountIx) -> String {
+    let lines = exchange.server.exchange(|exchange, _, _| {
+        daemon.lane().read(|engine| compare::lines(engine, &daemon.fills(), exchange.venue(), account))
+    });
+    let mut text = format!("\n{:<24}{:>24}{:>24}\n", "", "daemon", "exchange");
+    for compare::Line { what, here, there } in lines {
+        text.push_str(&format!("{what:<24}{here:>24}{there:>24}\n"));
+    }
+    let (recent, mut traded) = (daemon.recent(), Vec::new());
+    daemon.lane().read(|engine| {
+        for (ix, strategy) in engine.config().strategies() {
+            traded.push(format!("{} {}", strategy.name, recent.counts.get(ix.ix()).copied().unwrap_or(0)));
+        }
+    });
+    text.push_str(&format!("fills by strategy: {}\n", traded.join(", ")));
+    text
 }
 
 fn differences(daemon: &Daemon, exchange: &RunningSim, account: AccountIx) -> Vec<String> {

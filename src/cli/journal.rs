@@ -12,7 +12,7 @@ use std::time::Duration;
 /// How often a followed journal is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Look through a journal.
+/// Check or read a journal. It is only read; a daemon may be writing it.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
@@ -21,7 +21,9 @@ pub struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Check every record. Exit code 0: sound (an unfinished end, as a crash leaves it, is told and no error); 65: damaged.
+    /// Check every record.
+    ///
+    /// Exit code 0: sound (an unfinished end, as a crash leaves it, is told and no error); 65: damaged.
     Verify {
         /// The journal's directory.
         dir: PathBuf,
@@ -31,7 +33,7 @@ enum What {
         /// The journal's directory.
         dir: PathBuf,
         /// How many records.
-        #[arg(short = 'n', long, default_value_t = 10)]
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
         lines: usize,
         /// Go on with what is written from now on.
         #[arg(short, long)]

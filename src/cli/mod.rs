@@ -28,27 +28,29 @@ pub mod exit {
     pub const CONFIG: u8 = 78;
 }
 
+const AFTER_HELP: &str = "\
+Begin with `qcat demo`. `qcat COMMAND --help` says more about a command than `-h`.
+
+Exit codes: 0 clean; 64 wrong usage; 65 wrong or missing data;
+69 the start failed (port, directory, lock, exchange); 70 a bug, or books that
+differ; 75 the stop was forced; 78 wrong configuration.";
+
 /// QCAT: a trading daemon for crypto derivatives.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 110)]
+#[command(version, about, max_term_width = 110, after_help = AFTER_HELP)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
 }
 
+/// What each is for stands at its arguments: here it would hide their longer text.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon.
     Run(run::Arguments),
-    /// Watch QCAT trade on a simulated exchange: nothing to install, no key, no network.
     Demo(demo::Arguments),
-    /// Run strategies through recorded or generated market data and print what came of it.
     Backtest(backtest::Arguments),
-    /// Look through a journal.
     Journal(journal::Arguments),
-    /// Recompute the decisions of a journal and compare them with the recorded ones.
     Replay(replay::Arguments),
-    /// Serve the simulated exchange on loopback.
     Sim(sim::Arguments),
 }
 

@@ -8,7 +8,10 @@ use qcat_core::strategy::registry::Registry;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Run the daemon until it is told to stop (SIGINT or SIGTERM; a second one forces).
+/// Run the daemon until it is told to stop.
+///
+/// SIGINT or SIGTERM stops it in order: strategies first, their entries cancelled, the journal closed last. A second signal
+/// forces it. The log goes to standard error. configs/sim.yaml is a configuration for `qcat sim`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The configuration file.
@@ -104,7 +107,7 @@ pub fn start_code(error: &StartError) -> u8 {
 }
 
 /// A second signal forces; one that follows the first at once is the same wish, told to the process and to its group.
-async fn second_signal() {
+pub(super) async fn second_signal() {
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     super::stop_signal().await;
 }

@@ -8,34 +8,36 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Serve the simulated exchange on loopback: REST and streams as Binance USDⓈ-M futures has them.
+///
+/// It prints the URLs that a configuration needs and serves until it is stopped, or until the recording that it replays ends.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Where to listen (loopback only; port 0 takes a free one).
-    #[arg(long, default_value = "127.0.0.1:8099")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8099")]
     listen: SocketAddr,
     /// Serve TLS with a CA made for this run; its certificate is written to `--ca-out`.
     #[arg(long)]
     tls: bool,
     /// Where the CA's certificate goes (for `exchange.ca_file`).
-    #[arg(long, default_value = "qcat-sim-ca.pem", requires = "tls")]
+    #[arg(long, value_name = "FILE", default_value = "qcat-sim-ca.pem", requires = "tls")]
     ca_out: PathBuf,
     /// Replay this recording instead of generating a market.
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
     /// Speed of the replay: 1 is its own.
-    #[arg(long, default_value_t = 1.0, requires = "replay")]
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0, requires = "replay")]
     speed: f64,
     /// Seed of the generated market.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Symbols of the generated market.
-    #[arg(long, default_value = "BTCUSDT", value_delimiter = ',')]
+    /// Symbols of the generated market, with commas between them.
+    #[arg(long, value_name = "SYMBOLS", default_value = "BTCUSDT", value_delimiter = ',')]
     symbols: Vec<String>,
     /// Accounts as `key:secret:balance`; may be given several times.
     #[arg(long, value_name = "KEY:SECRET:BALANCE", default_value = "sim-key:sim-secret:10000")]
     account: Vec<String>,
     /// From the arrival of a request to its effect, in milliseconds.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1)]
     latency_ms: u32,
 }
 

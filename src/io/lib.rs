@@ -11,4 +11,5 @@ pub mod seat;
 pub mod serve;
 pub mod shell;
 pub mod sign;
+pub mod terminal;
 pub mod wire;
