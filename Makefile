@@ -36,4 +36,4 @@ bench:
 
 soak:
 	$(CARGO) build --bins
-	QCAT_KILLS=1000 QCAT_KILL_WORKERS=8 $(CARGO) nextest run --no-capture --test kill
+	QCAT_KILLS=1000 QCAT_KILL_WORKERS=16 $(CARGO) nextest run --no-capture --test kill

@@ -12,6 +12,7 @@ use qcat_core::engine::inbox::Offered;
 use qcat_core::event::{Decision, HaltReason, Input, OperatorCommand, RunnerState, Scope, Station};
 use qcat_core::id::StrategyIx;
 use qcat_core::num::NetQuantity;
+use qcat_core::order::{OrderState, OrderUpdate};
 use tokio::task::JoinHandle;
 
 /// A strategy wants past candles.
@@ -57,9 +58,9 @@ impl StrategyRunners {
     }
 }
 
-/// What a stopping strategy still has at the venue that it must not leave there.
+/// What a stopping strategy still has at the venue that it must not leave there, or of which nobody knows whether it is there.
 fn left_of(engine: &Engine) -> Option<String> {
-    let (mut entries, mut positions, mut running) = (0, 0, 0);
+    let (mut entries, mut positions, mut running, mut unknown) = (0, 0, 0, Vec::new());
     for (ix, setup) in engine.config().strategies() {
         let stopped = engine.runner(ix).is_none_or(|runner| matches!(runner.state(), RunnerState::Stopped(_)));
         running += usize::from(!stopped);
@@ -70,12 +71,21 @@ fn left_of(engine: &Engine) -> Option<String> {
             OnStop::Cancel => own.filter(|entry| !entry.protective).count(),
             OnStop::Flatten => own.count(),
         };
+        let unconfirmed = |o: &OrderUpdate| matches!(o.state, OrderState::InFlight | OrderState::Unknown);
+        unknown.extend(desk.orders().filter(|o| o.strategy == ix && unconfirmed(o)).map(|o| o.key.to_string()));
         if setup.on_stop == OnStop::Flatten {
             positions += ledger.virtual_positions(ix).filter(|p| p.quantity != NetQuantity::ZERO).count();
         }
     }
-    let left = format!("{running} strategies not stopped, {entries} orders open, {positions} positions not closed");
-    (running + entries + positions > 0).then_some(left)
+    if running + entries + positions + unknown.len() == 0 {
+        return None;
+    }
+    let mut left = format!("{running} strategies not stopped, {entries} orders open, {positions} positions not closed");
+    if !unknown.is_empty() {
+        // The next start asks for them again.
+        left += &format!(", {} orders of unknown fate: {}", unknown.len(), unknown.join(" "));
+    }
+    Some(left)
 }
 
 impl Part for StrategyRunners {

@@ -37,7 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn nothing_is_lost_or_doubled_by_kills() {
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse::<u32>().ok());
     let kills = number("QCAT_KILLS").unwrap_or(20).max(1);
-    let workers = number("QCAT_KILL_WORKERS").unwrap_or(5).clamp(1, kills);
+    let workers = number("QCAT_KILL_WORKERS").unwrap_or(7).clamp(1, kills);
     let first_seed = u64::from(number("QCAT_KILL_SEED").unwrap_or(1));
     let per_era = KILLS_PER_ERA.min(kills.div_ceil(workers));
     let eras: Vec<(u64, u32)> = (0..kills)

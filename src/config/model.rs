@@ -322,6 +322,13 @@ impl Config {
                 "must not be shorter than shutdown.shutdown_timeout".to_owned(),
             );
         }
+        if shutdown.component_timeout.nanos() - timing.absent_after.nanos() < Span::from_secs(1).nanos() {
+            fault(
+                "shutdown.component_timeout".to_owned(),
+                "must be longer than orders.absent_after by 1s at least, or a stop cannot wait until the fate of every order is known"
+                    .to_owned(),
+            );
+        }
         if !faults.is_empty() {
             return Err(faults);
         }

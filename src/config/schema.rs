@@ -216,8 +216,8 @@ pub const SCHEMA: &[Row] = &[
     row(
         "orders.absent_after",
         Kind::Duration(1_000, 600_000),
-        "10s",
-        "An order that the exchange does not know counts as never arrived only this long after it was sent.",
+        "8s",
+        "An order that the exchange does not know counts as never arrived only this long after it was sent; longer than recv_window.",
     ),
     row(
         "orders.reconcile_every",

@@ -76,6 +76,8 @@ fn what_spans_several_keys_is_checked_too() {
     let found = faults(&text);
     assert!(found[0].starts_with("c.yaml:9:14: strategies[0].account: no account is named `mine`"), "{found:#?}");
     assert!(found[1].contains("risk.budget_ttl: must be longer"), "{found:#?}");
+    let found = faults(&format!("{MINIMAL}orders: {{ absent_after: 9500ms }}\n"));
+    assert!(found[0].contains("shutdown.component_timeout: must be longer than orders.absent_after"), "{found:#?}");
 }
 
 #[test]

@@ -184,7 +184,8 @@ pub struct Timing {
     pub query_backoff: Span,
     /// Longest pause between two questions for the same order.
     pub query_backoff_max: Span,
-    /// An order that the venue does not know is given up as never arrived only after this time since it was sent.
+    /// An order that the venue does not know is given up as never arrived only after this time since it was sent: longer than
+    /// the venue takes a request after its time stamp, shorter than a stop may take.
     pub absent_after: Span,
     /// How often accounts are reconciled.
     pub reconcile_every: Span,
@@ -198,7 +199,7 @@ impl Default for Timing {
             order_timeout: Span::from_secs(5),
             query_backoff: Span::from_millis(500),
             query_backoff_max: Span::from_secs(30),
-            absent_after: Span::from_secs(10),
+            absent_after: Span::from_secs(8),
             reconcile_every: Span::from_secs(60),
             reconcile_timeout: Span::from_secs(15),
         }

@@ -19,6 +19,10 @@ pub struct WeightLimit {
     offset: Span,
 }
 
+/// A window begins this much later here than at the exchange. Clocks are never quite together: a count of the exchange's old
+/// window that came just after our new one began would close the whole new window.
+pub const GUARD: Span = Span::from_millis(500);
+
 /// Share of the weight that ordinary questions may use; the rest is kept for orders, cancels and reconciliation.
 const ORDINARY_SHARE_PERCENT: u32 = 80;
 
@@ -48,7 +52,7 @@ impl WeightLimit {
         let bound = u64::from(self.per_minute) * u64::from(share) / 100;
         if u64::from(self.used) + u64::from(weight) > bound {
             let back = Span::from_nanos(self.offset.nanos().saturating_neg());
-            return Err(self.minute.plus(Span::from_secs(60)).plus(back));
+            return Err(self.minute.plus(Span::from_secs(60)).plus(GUARD).plus(back));
         }
         self.used += weight;
         Ok(())
@@ -78,7 +82,7 @@ impl WeightLimit {
     }
 
     fn roll(&mut self, now: Ts) {
-        let minute = now.plus(self.offset).floor(Span::from_secs(60));
+        let minute = begun(now.plus(self.offset), Span::from_secs(60));
         if minute > self.minute {
             (self.minute, self.used) = (minute, 0);
         }
@@ -97,6 +101,11 @@ pub struct OrderLimit {
     windows: [Window; 2],
 }
 
+/// The start of the exchange's window that counts here at `now`, the exchange's time.
+fn begun(now: Ts, length: Span) -> Ts {
+    Ts::from_nanos(now.nanos().saturating_sub(GUARD.nanos())).floor(length)
+}
+
 #[derive(Debug, Clone)]
 struct Window {
     length: Span,
@@ -107,7 +116,7 @@ struct Window {
 
 impl Window {
     fn roll(&mut self, now: Ts) {
-        let start = now.floor(self.length);
+        let start = begun(now, self.length);
         if start > self.start {
             (self.start, self.used) = (start, 0);
         }
@@ -129,7 +138,7 @@ impl OrderLimit {
     /// Takes one order. `Err`: when to try again. `now` is the exchange's time.
     pub fn take(&mut self, now: Ts) -> Result<(), Ts> {
         self.windows.iter_mut().for_each(|w| w.roll(now));
-        let full = self.windows.iter().filter(|w| w.used >= w.max).map(|w| w.start.plus(w.length)).max();
+        let full = self.windows.iter().filter(|w| w.used >= w.max).map(|w| w.start.plus(w.length).plus(GUARD)).max();
         match full {
             Some(until) => Err(until),
             None => {
@@ -171,22 +180,27 @@ mod tests {
         Ts::from_millis(secs * 1000)
     }
 
+    /// When a window that the exchange begins at `secs` begins here.
+    fn begins(secs: i64) -> Ts {
+        at(secs).plus(GUARD)
+    }
+
     #[test]
     fn ordinary_questions_leave_room_for_urgent_ones() {
         let mut limit = WeightLimit::new();
         limit.set_limit(100);
         assert_eq!(limit.take(80, false, at(0)), Ok(()));
-        assert_eq!(limit.take(1, false, at(1)), Err(at(60)));
+        assert_eq!(limit.take(1, false, at(1)), Err(begins(60)));
         assert_eq!(limit.take(20, true, at(1)), Ok(()));
-        assert_eq!(limit.take(1, true, at(59)), Err(at(60)));
-        assert_eq!(limit.take(1, false, at(60)), Ok(()));
+        assert_eq!(limit.take(1, true, at(59)), Err(begins(60)));
+        assert_eq!(limit.take(1, false, begins(60)), Ok(()));
     }
 
     #[test]
     fn the_exchange_counts_what_others_behind_the_address_used() {
         let mut limit = WeightLimit::new();
         limit.learn(200, &ReplyHeaders { used_weight_1m: Some(2400), ..ReplyHeaders::default() }, at(5));
-        assert_eq!(limit.take(1, true, at(6)), Err(at(60)));
+        assert_eq!(limit.take(1, true, at(6)), Err(begins(60)));
         // A late answer of less does not give anything back.
         limit.learn(200, &ReplyHeaders { used_weight_1m: Some(7), ..ReplyHeaders::default() }, at(7));
         assert_eq!(limit.left(), 0);
@@ -206,8 +220,24 @@ mod tests {
         limit.set_limit(Span::from_secs(10), 2);
         limit.set_limit(Span::from_secs(60), 3);
         assert_eq!((limit.take(at(0)), limit.take(at(1))), (Ok(()), Ok(())));
-        assert_eq!(limit.take(at(2)), Err(at(10)));
-        assert_eq!(limit.take(at(10)), Ok(()));
-        assert_eq!(limit.take(at(20)), Err(at(60)));
+        assert_eq!(limit.take(at(2)), Err(begins(10)));
+        assert_eq!(limit.take(begins(10)), Ok(()));
+        assert_eq!(limit.take(at(21)), Err(begins(60)));
+    }
+
+    #[test]
+    fn a_count_of_the_exchanges_old_window_does_not_close_the_new_one() {
+        let full = ReplyHeaders {
+            used_weight_1m: Some(2400),
+            order_count_10s: Some(300),
+            order_count_1m: Some(1200),
+            ..ReplyHeaders::default()
+        };
+        let (mut weight, mut orders) = (WeightLimit::new(), OrderLimit::new());
+        // The exchange's clock is a little behind what was measured: by its own, this answer is of the first minute.
+        weight.learn(200, &full, at(60));
+        orders.learn(&full, at(60));
+        assert_eq!((weight.take(1, true, at(60)), orders.take(at(60))), (Err(begins(60)), Err(begins(60))));
+        assert_eq!((weight.take(1, true, begins(60)), orders.take(begins(60))), (Ok(()), Ok(())));
     }
 }

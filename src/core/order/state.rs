@@ -430,6 +430,13 @@ impl Order {
         }
     }
 
+    /// A question that waits for its time is asked at once: somebody needs the answer, or the venue answers again.
+    pub fn hurry(&mut self, now: Ts) {
+        if let Some(ask) = self.ask.as_mut().filter(|ask| ask.command.is_none()) {
+            ask.next_at = ask.next_at.min(now);
+        }
+    }
+
     /// When time alone will change something.
     pub fn next_wake(&self, timing: &Timing, triggering_bound: Span) -> Option<Ts> {
         if self.has_ended() {

@@ -34,6 +34,7 @@ impl Desk {
                 && order.venue_id.is_none_or(|venue| !listed.contains(&(order.symbol, venue)))
         };
         self.ask_missing(asked_at, missing, context, out);
+        self.hurry(context, out);
     }
 
     /// The list of open conditional orders.
@@ -69,6 +70,16 @@ impl Desk {
         for id in gone {
             let Some(mut entry) = self.state.take(id) else { continue };
             entry.order.start_asking(context.now, true);
+            self.put(id, entry, context, out);
+        }
+    }
+
+    /// The venue answers: what is asked for after a long pause only, because it did not, is asked for at once.
+    fn hurry(&mut self, context: &Context<'_>, out: &mut Outbox) {
+        let waits = |order: &Order| order.ask.is_some_and(|ask| ask.command.is_none() && ask.next_at > context.now);
+        for id in self.orders_where(waits) {
+            let Some(mut entry) = self.state.take(id) else { continue };
+            entry.order.hurry(context.now);
             self.put(id, entry, context, out);
         }
     }

@@ -72,6 +72,7 @@ impl Desk {
     pub(super) fn want_cancel(&mut self, id: OrderRef, context: &Context<'_>, out: &mut Outbox) {
         let Some(mut entry) = self.state.take(id) else { return };
         entry.order.want_cancel();
+        entry.order.hurry(context.now);
         self.put(id, entry, context, out);
     }
 

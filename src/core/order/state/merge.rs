@@ -370,6 +370,10 @@ impl Order {
         ask.command = None;
         let proof_from = self.sent_at.plus(timing.absent_after);
         ask.next_at = now.plus(backoff(timing, ask.attempts));
+        if now < proof_from {
+            // The first question that proves something is not put off by a pause that has grown long.
+            ask.next_at = ask.next_at.min(proof_from);
+        }
         if ask.absents < 2 || ask.asked_at < proof_from {
             return Absence::Unproven;
         }
