@@ -47,9 +47,38 @@ pub fn decode_state<T: serde::de::DeserializeOwned>(part: &'static str, bytes: &
     postcard::from_bytes(bytes).map_err(|e| SnapshotError { part, reason: e.to_string() })
 }
 
+/// The hash of a state's encoding, without the encoding in memory: `hash_bytes(&encode_state(state))`.
+pub fn hash_state<T: serde::Serialize>(state: &T) -> u64 {
+    postcard::serialize_with_flavor(state, Hashing(FNV_BASIS))
+        .expect("node state holds only types that postcard can write")
+}
+
+/// Where postcard writes what is only hashed.
+struct Hashing(u64);
+
+impl postcard::ser_flavors::Flavor for Hashing {
+    type Output = u64;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0 = fnv(self.0, byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<u64> {
+        Ok(self.0)
+    }
+}
+
 /// FNV-1a, 64 bits: stable over platforms and versions (<http://www.isthe.com/chongo/tech/comp/fnv/>).
 pub fn hash_bytes(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3))
+    bytes.iter().fold(FNV_BASIS, |hash, &byte| fnv(hash, byte))
+}
+
+const FNV_BASIS: u64 = 0xcbf2_9ce4_8422_2325;
+
+const fn fnv(hash: u64, byte: u8) -> u64 {
+    (hash ^ byte as u64).wrapping_mul(0x100_0000_01b3)
 }
 
 /// What a node may read besides its input: all of it is a function of the inputs so far.
@@ -101,6 +130,12 @@ impl Outbox {
         } else {
             self.overrun += 1;
         }
+    }
+
+    /// Whether nothing was emitted, nor dropped.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.overrun == 0
     }
 
     /// What was emitted so far, oldest first.

@@ -12,11 +12,10 @@ use crate::event::{Admitted, Decision, Input, Station};
 use crate::id::{Seq, StrategyIx};
 use crate::instrument::Definition;
 use crate::market::MarketInput;
-use crate::node::{encode_state, hash_bytes};
+use crate::node::{hash_bytes, hash_state};
 use crate::strategy::registry::Registry;
 use crate::time::{Span, Ts};
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// Nodes that may panic one after the other in one rebuild before it is given up.
@@ -92,8 +91,7 @@ pub struct Driver<V> {
     registry: Arc<Registry>,
     options: DriverOptions,
     /// On the way to the engine.
-    deliveries: BinaryHeap<Reverse<(Ts, u64)>>,
-    parcels: BTreeMap<u64, Input>,
+    deliveries: BTreeMap<(Ts, u64), Input>,
     next_parcel: u64,
     /// Market data on the way to the engine; the latency is constant, so it stays in order.
     feed: VecDeque<(Ts, MarketInput)>,
@@ -145,8 +143,7 @@ impl<V: Counterparty> Driver<V> {
             venue,
             registry,
             options,
-            deliveries: BinaryHeap::new(),
-            parcels: BTreeMap::new(),
+            deliveries: BTreeMap::new(),
             next_parcel: 0,
             feed: VecDeque::new(),
             venue_time: start,
@@ -221,8 +218,7 @@ impl<V: Counterparty> Driver<V> {
     pub fn deliver(&mut self, at: Ts, input: Input) {
         let parcel = self.next_parcel;
         self.next_parcel += 1;
-        self.parcels.insert(parcel, input);
-        self.deliveries.push(Reverse((at, parcel)));
+        self.deliveries.insert((at, parcel), input);
     }
 
     /// What a crash of the process does: all that is on its way to the engine is lost, while the venue goes on. `engine` and `log`
@@ -231,7 +227,6 @@ impl<V: Counterparty> Driver<V> {
         self.engine = engine;
         self.log = log;
         self.deliveries.clear();
-        self.parcels.clear();
         self.feed.clear();
         self.held.clear();
         self.budgets.clear();
@@ -277,7 +272,7 @@ impl<V: Counterparty> Driver<V> {
     fn advance(&mut self, until: Ts, seen: &mut dyn FnMut(&Engine)) -> Result<(), DriverError> {
         loop {
             let wake = self.venue.next_wakeup().unwrap_or(Ts::MAX);
-            let delivery = self.deliveries.peek().map_or(Ts::MAX, |Reverse((at, _))| *at);
+            let delivery = self.deliveries.first_key_value().map_or(Ts::MAX, |((at, _), _)| *at);
             let feed = self.feed.front().map_or(Ts::MAX, |(at, _)| *at);
             let timer = self.engine.next_timer().map_or(Ts::MAX, |(at, _)| at);
             let next = wake.min(delivery).min(feed).min(timer);
@@ -290,9 +285,7 @@ impl<V: Counterparty> Driver<V> {
                 self.venue.wake(next, &mut self.out);
                 self.take_out();
             } else if delivery == next {
-                if let Some(Reverse((at, parcel))) = self.deliveries.pop()
-                    && let Some(input) = self.parcels.remove(&parcel)
-                {
+                if let Some(((at, _), input)) = self.deliveries.pop_first() {
                     self.admit(at, input, seen)?;
                 }
             } else if feed == next {
@@ -305,7 +298,11 @@ impl<V: Counterparty> Driver<V> {
         }
     }
 
+    #[inline]
     fn take_out(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
         let mut out = std::mem::take(&mut self.out);
         for delivery in out.drain(..) {
             self.deliver(delivery.at, delivery.input);
@@ -359,9 +356,7 @@ impl<V: Counterparty> Driver<V> {
     fn decided(&mut self, seq: Seq, at: Ts, mark: Option<u64>) {
         let decisions = self.engine.take_decisions();
         self.decisions += decisions.len() as u64;
-        let mut bytes = encode_state(&(self.trail, seq));
-        bytes.extend(encode_state(&decisions));
-        self.trail = hash_bytes(&bytes);
+        self.trail = hash_state(&(self.trail, seq, &decisions));
         for decision in &decisions {
             if let Decision::Command(command) = decision {
                 match mark {
@@ -373,6 +368,8 @@ impl<V: Counterparty> Driver<V> {
         self.take_out();
         if self.options.keep_log {
             self.log.push(Record::Decisions(seq, decisions));
+        } else {
+            self.engine.recycle(decisions);
         }
     }
 

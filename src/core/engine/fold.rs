@@ -4,7 +4,8 @@
 //! warm up, unless their snapshot is still good.
 //! What a fold leaves in flight is made *unknown* by the `Input::Start` that follows it.
 
-use super::{Engine, Nodes};
+use super::Engine;
+use super::cascade::Nodes;
 use crate::event::{Admitted, Decision, Event, Input, Station};
 use crate::id::Seq;
 use crate::node::Context;
@@ -77,7 +78,9 @@ impl Engine {
         self.faults.clear();
         self.happened.clear();
         self.folding = true;
-        self.begin(admitted);
+        if let Some(first) = self.begin(admitted) {
+            self.agenda.push_front((None, first));
+        }
         self.fold_cascade(&skipped);
         self.folding = false;
         self.decisions.clear();
@@ -93,7 +96,7 @@ impl Engine {
         while let Some((_, event)) = self.agenda.pop_front() {
             let mut stations = std::mem::take(&mut self.stations);
             stations.clear();
-            super::route(&event, &self.wiring, &mut stations);
+            super::flow::route(&event, &self.wiring, &mut stations);
             for station in &stations {
                 match station {
                     // A strategy is told nothing; its runner keeps its books.

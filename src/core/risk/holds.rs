@@ -386,7 +386,8 @@ impl Holds {
     /// Takes what the desk says of an order. `booked` fills decide what is open, not the update's.
     pub fn update(&mut self, update: &OrderUpdate) {
         let done = matches!(update.state, OrderState::Done(_));
-        let mut hold = match self.take(update.key) {
+        let before = self.orders.get(&update.key).copied();
+        let mut hold = match before {
             Some(hold) => hold,
             None if done => return,
             None => Hold::found(update),
@@ -399,7 +400,12 @@ impl Holds {
         // The desk's view is the larger of old and new while it modifies: once it covers ours, it takes over.
         hold.pending = hold.pending.filter(|(price, quantity)| update.price < *price || update.quantity < *quantity);
         hold.over = done.then_some(update.filled);
-        if !done || hold.booked < update.filled {
+        let kept = !done || hold.booked < update.filled;
+        if kept && before == Some(hold) {
+            return;
+        }
+        self.take(update.key);
+        if kept {
             self.put(update.key, hold);
         }
     }

@@ -14,7 +14,7 @@ use crate::num::{Money, NetQuantity, Price, Quantity, Rounding, Side, pow10};
 use crate::order::{
     Conditional, Intent, OrderIntent, OrderState, OrderUpdate, PositionSide, Terms, TimeInForce, Trigger, WorkingType,
 };
-use crate::strategy::own::{OpenOrder, Own};
+use crate::strategy::own::{OpenOrder, OpenOrders, Own};
 use crate::time::{Span, Ts};
 
 /// How many actions (intents and timers) a strategy may take in one step; more is a fault of the strategy and dropped.
@@ -175,8 +175,8 @@ impl StrategyContext<'_> {
     }
 
     /// The strategy's orders that are not over, oldest first, with those that are on their way.
-    pub fn orders(&self) -> &[OpenOrder] {
-        &self.own.orders
+    pub fn orders(&self) -> OpenOrders<'_> {
+        self.own.orders()
     }
 
     /// Whether orders may add risk in this step: not while warming up or paused.
@@ -214,7 +214,7 @@ impl StrategyContext<'_> {
             conditional: terms.is_conditional(),
             state: OrderState::InFlight,
         };
-        self.own.orders.push(OpenOrder { update, asked: None, confirmed: false });
+        self.own.orders.insert(update.key, OpenOrder { update, asked: None, confirmed: false });
         self.emit(Intent::Place(OrderIntent { id, symbol, side, quantity, terms, reduce_only, position_side }));
         Some(id)
     }
@@ -265,7 +265,7 @@ impl StrategyContext<'_> {
     /// happens, as for [`StrategyContext::cancel`].
     pub fn modify(&mut self, id: ClientOrderId, price: Price, quantity: Quantity) -> bool {
         let key = OrderKey::Ours(id);
-        let Some(order) = self.own.orders.iter().find(|o| o.update.key == key) else { return false };
+        let Some(order) = self.own.orders.get(&key) else { return false };
         let needed = if order.update.reduce_only { Permit::Reduce } else { Permit::Trade };
         let Some(symbol) = self.ask(key, needed) else { return false };
         self.emit(Intent::Modify { strategy: self.actor.strategy, symbol, id, price, quantity });
@@ -279,7 +279,7 @@ impl StrategyContext<'_> {
         }
         let now = self.engine.now;
         let in_symbol = |o: &&mut OpenOrder| symbol.is_none_or(|s| s == o.update.symbol);
-        self.own.orders.iter_mut().filter(in_symbol).for_each(|o| o.asked = Some(now));
+        self.own.orders.values_mut().filter(in_symbol).for_each(|o| o.asked = Some(now));
         let Actor { strategy, account, .. } = self.actor;
         self.emit(Intent::CancelAll { account, strategy, symbol });
         true
@@ -312,13 +312,14 @@ impl StrategyContext<'_> {
     /// Marks an open order as being changed, if it may be; its symbol.
     fn ask(&mut self, key: OrderKey, needed: Permit) -> Option<SymbolIx> {
         let now = self.engine.now;
-        let at = self.own.orders.iter().position(|o| o.update.key == key)?;
-        let settled = self.own.orders[at].asked.is_none_or(|since| now >= since.plus(ASK_AGAIN));
+        let order = self.own.orders.get(&key)?;
+        let settled = order.asked.is_none_or(|since| now >= since.plus(ASK_AGAIN));
         if self.permit < needed || !settled || !self.act() {
             return None;
         }
-        self.own.orders[at].asked = Some(now);
-        Some(self.own.orders[at].update.symbol)
+        let order = self.own.orders.get_mut(&key)?;
+        order.asked = Some(now);
+        Some(order.update.symbol)
     }
 
     /// Counts one action; false when the bound is reached.

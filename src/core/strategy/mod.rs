@@ -26,7 +26,7 @@ mod testkit;
 pub mod trend_follower;
 
 pub use context::{OrderSpec, Permit, StrategyContext};
-pub use own::{COUNTER_END, OpenOrder};
+pub use own::{COUNTER_END, OpenOrder, OpenOrders};
 pub use param::{ParamError, ParamKind, ParamSpec, Params};
 pub use registry::{BuildError, Registry, StrategySpec};
 pub use runner::Runner;

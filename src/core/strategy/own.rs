@@ -9,6 +9,7 @@ use crate::risk::gate::Refusal;
 use crate::strategy::Permit;
 use crate::time::Ts;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Counters from here on belong to orders that the desk makes itself.
 pub const COUNTER_END: u32 = 0x8000_0000;
@@ -36,13 +37,45 @@ impl OpenOrder {
     }
 }
 
+/// The open orders of a strategy, oldest first.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenOrders<'a>(&'a BTreeMap<OrderKey, OpenOrder>);
+
+impl<'a> OpenOrders<'a> {
+    /// All of them.
+    pub fn iter(self) -> std::collections::btree_map::Values<'a, OrderKey, OpenOrder> {
+        self.0.values()
+    }
+
+    /// The oldest.
+    pub fn first(self) -> Option<&'a OpenOrder> {
+        self.0.first_key_value().map(|(_, order)| order)
+    }
+
+    /// The one with this key.
+    pub fn get(self, key: OrderKey) -> Option<&'a OpenOrder> {
+        self.0.get(&key)
+    }
+
+    /// How many there are.
+    pub fn len(self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// What the runner keeps of one strategy over every instance of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Own {
     pub(super) epoch: u32,
     pub(super) counter: u32,
     pub(super) positions: Vec<VirtualPosition>,
-    pub(super) orders: Vec<OpenOrder>,
+    /// By key, so by age: ids of a strategy rise.
+    pub(super) orders: BTreeMap<OrderKey, OpenOrder>,
     pub(super) timers: Vec<u32>,
     /// Answers to refusals, until the next input.
     pub(super) held: Vec<Intent>,
@@ -70,8 +103,8 @@ impl Own {
         }
     }
 
-    pub(super) fn orders(&self) -> &[OpenOrder] {
-        &self.orders
+    pub(super) fn orders(&self) -> OpenOrders<'_> {
+        OpenOrders(&self.orders)
     }
 
     pub(super) fn positions(&self) -> &[VirtualPosition] {
@@ -90,14 +123,10 @@ impl Own {
         if let Some(id) = update.key.ours() {
             self.used(id);
         }
-        let at = self.orders.iter().position(|o| o.update.key == update.key && o.update.symbol == update.symbol);
-        match (at, matches!(update.state, OrderState::Done(_))) {
-            (Some(at), true) => {
-                self.orders.remove(at);
-            }
-            (Some(at), false) => self.orders[at] = OpenOrder { update: *update, asked: None, confirmed: true },
-            (None, false) => self.orders.push(OpenOrder { update: *update, asked: None, confirmed: true }),
-            (None, true) => {}
+        if matches!(update.state, OrderState::Done(_)) {
+            self.orders.remove(&update.key);
+        } else {
+            self.orders.insert(update.key, OpenOrder { update: *update, asked: None, confirmed: true });
         }
     }
 
@@ -114,14 +143,14 @@ impl Own {
         orders: impl Iterator<Item = OrderUpdate>,
         positions: impl Iterator<Item = VirtualPosition>,
     ) {
-        let mut known: Vec<OpenOrder> = Vec::new();
+        let mut known = BTreeMap::new();
         for update in orders.filter(|update| !matches!(update.state, OrderState::Done(_))) {
-            let before = self.orders.iter().find(|o| o.update.key == update.key && o.update.symbol == update.symbol);
-            known.push(OpenOrder { update, asked: before.and_then(|o| o.asked), confirmed: true });
+            let asked = self.orders.get(&update.key).and_then(|before| before.asked);
+            known.insert(update.key, OpenOrder { update, asked, confirmed: true });
         }
-        let told = |o: &OpenOrder| known.iter().any(|k| k.update.key == o.update.key);
-        let waiting: Vec<OpenOrder> = self.orders.iter().filter(|o| !o.confirmed && !told(o)).copied().collect();
-        known.extend(waiting);
+        for (key, order) in self.orders.iter().filter(|(_, order)| !order.confirmed) {
+            known.entry(*key).or_insert(*order);
+        }
         self.orders = known;
         for position in &mut self.positions {
             position.quantity = NetQuantity::ZERO;
@@ -134,18 +163,23 @@ impl Own {
             Intent::Place(order) => self.forget(OrderKey::Ours(order.id)),
             // An order that nobody else knows is over, whatever became of the news.
             Intent::Cancel { key, .. } if matches!(refused.reason, Refusal::UnknownOrder(_)) => self.forget(key),
-            Intent::Cancel { key, .. } => self.unask(|o| o.update.key == key),
-            Intent::Modify { id, .. } => self.unask(|o| o.update.key == OrderKey::Ours(id)),
-            Intent::CancelAll { symbol, .. } => self.unask(|o| symbol.is_none_or(|s| s == o.update.symbol)),
+            Intent::Cancel { key, .. } => self.unask(key),
+            Intent::Modify { id, .. } => self.unask(OrderKey::Ours(id)),
+            Intent::CancelAll { symbol, .. } => {
+                let of_symbol = |o: &&mut OpenOrder| symbol.is_none_or(|s| s == o.update.symbol);
+                self.orders.values_mut().filter(of_symbol).for_each(|o| o.asked = None);
+            }
         }
     }
 
-    fn unask(&mut self, which: impl Fn(&OpenOrder) -> bool) {
-        self.orders.iter_mut().filter(|o| which(o)).for_each(|o| o.asked = None);
+    fn unask(&mut self, key: OrderKey) {
+        if let Some(order) = self.orders.get_mut(&key) {
+            order.asked = None;
+        }
     }
 
     pub(super) fn forget(&mut self, key: OrderKey) {
-        self.orders.retain(|o| o.update.key != key);
+        self.orders.remove(&key);
     }
 
     /// Forgets answers to refusals that have not left.
@@ -161,7 +195,7 @@ impl Own {
     pub(super) fn drop_unconfirmed(&mut self) {
         let held = &self.held;
         let waits = |key| held.iter().any(|i| matches!(i, Intent::Place(order) if OrderKey::Ours(order.id) == key));
-        self.orders.retain(|o| o.confirmed || waits(o.update.key));
+        self.orders.retain(|key, o| o.confirmed || waits(*key));
     }
 
     pub(super) fn has_held(&self) -> bool {

@@ -301,7 +301,7 @@ impl Venue {
     /// After a position changed: resting reduce-only orders expire when nothing is left to reduce, else they may fill at most
     /// what is left.
     fn trim_reduce_only(&mut self, account: AccountIx, symbol: SymbolIx, out: Out<'_>) {
-        let open = self.orders.open_of(account, Some(symbol)).filter(|o| o.reduce_only && o.resting);
+        let open = self.orders.reducing_of(account, symbol).filter(|o| o.resting);
         let orders: Vec<VenueOrderId> = open.map(|o| o.id).collect();
         for id in orders {
             let Some(order) = self.orders.get(id).filter(|o| o.is_open()) else { continue };

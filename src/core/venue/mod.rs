@@ -122,6 +122,8 @@ pub struct Venue {
     faults: Faults,
     clock: Ts,
     counters: Counters,
+    /// Room for the outputs of one call; empty between calls.
+    outputs: Vec<VenueOutput>,
 }
 
 impl Venue {
@@ -139,6 +141,7 @@ impl Venue {
             faults: Faults::new(config.seed, config.faults),
             clock: Ts::ZERO,
             counters: Counters::default(),
+            outputs: Vec::new(),
             config,
         }
     }
@@ -429,34 +432,39 @@ impl Venue {
 
 /// The venue beside an engine in the driver.
 impl Counterparty for Venue {
+    #[inline]
     fn market(&mut self, input: &MarketInput, now: Ts, out: &mut Vec<Delivery>) {
-        let mut outputs = Vec::new();
-        self.on_market(input, now, &mut outputs);
-        deliver(outputs, out);
+        self.deliver(out, |venue, outputs| venue.on_market(input, now, outputs));
     }
 
     fn command(&mut self, command: &VenueCommand, now: Ts, out: &mut Vec<Delivery>) {
-        let mut outputs = Vec::new();
-        self.on_request(command.account, VenueRequest::from(command), now, &mut outputs);
-        deliver(outputs, out);
+        self.deliver(out, |venue, outputs| {
+            venue.on_request(command.account, VenueRequest::from(command), now, outputs)
+        });
     }
 
+    #[inline]
     fn next_wakeup(&self) -> Option<Ts> {
         Venue::next_wakeup(self)
     }
 
     fn wake(&mut self, now: Ts, out: &mut Vec<Delivery>) {
-        let mut outputs = Vec::new();
-        self.on_time(now, &mut outputs);
-        deliver(outputs, out);
+        self.deliver(out, |venue, outputs| venue.on_time(now, outputs));
     }
 }
 
-fn deliver(outputs: Vec<VenueOutput>, out: &mut Vec<Delivery>) {
-    out.extend(outputs.into_iter().filter_map(|output| {
-        let at = output.at;
-        output.into_input().map(|input| Delivery { at, input })
-    }));
+impl Venue {
+    /// Delivers what a call sends; its room is kept for the next.
+    #[inline]
+    fn deliver(&mut self, out: &mut Vec<Delivery>, act: impl FnOnce(&mut Venue, &mut Vec<VenueOutput>)) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        act(self, &mut outputs);
+        out.extend(outputs.drain(..).filter_map(|output| {
+            let at = output.at;
+            output.into_input().map(|input| Delivery { at, input })
+        }));
+        self.outputs = outputs;
+    }
 }
 
 fn closes_position(terms: &Terms) -> bool {

@@ -94,6 +94,12 @@ pub(super) struct Orders {
     /// The newest order of each client id.
     keys: BTreeMap<(AccountIx, SymbolIx, OrderKey), VenueOrderId>,
     open: BTreeSet<(AccountIx, SymbolIx, VenueOrderId)>,
+    /// How many of them an account has in a symbol. Follows from `open`, like the next.
+    #[serde(skip)]
+    counts: BTreeMap<(AccountIx, SymbolIx), usize>,
+    /// Those of them that are reduce-only.
+    #[serde(skip)]
+    reducing: BTreeSet<(AccountIx, SymbolIx, VenueOrderId)>,
     done: VecDeque<VenueOrderId>,
     history_max: usize,
 }
@@ -104,6 +110,8 @@ impl Orders {
             map: BTreeMap::new(),
             keys: BTreeMap::new(),
             open: BTreeSet::new(),
+            counts: BTreeMap::new(),
+            reducing: BTreeSet::new(),
             done: VecDeque::new(),
             history_max,
         }
@@ -111,7 +119,12 @@ impl Orders {
 
     pub fn insert(&mut self, order: Order) {
         self.keys.insert((order.account, order.symbol, order.key), order.id);
-        self.open.insert((order.account, order.symbol, order.id));
+        if self.open.insert((order.account, order.symbol, order.id)) {
+            *self.counts.entry((order.account, order.symbol)).or_default() += 1;
+        }
+        if order.reduce_only {
+            self.reducing.insert((order.account, order.symbol, order.id));
+        }
         self.map.insert(order.id, order);
     }
 
@@ -142,10 +155,26 @@ impl Orders {
         self.open.range(range).filter_map(|(_, _, id)| self.map.get(id))
     }
 
+    /// How many orders of an account are open in a symbol.
+    pub fn open_count(&self, account: AccountIx, symbol: SymbolIx) -> usize {
+        self.counts.get(&(account, symbol)).copied().unwrap_or(0)
+    }
+
+    /// Open reduce-only orders of an account in a symbol, by age.
+    pub fn reducing_of(&self, account: AccountIx, symbol: SymbolIx) -> impl Iterator<Item = &Order> {
+        let range = (account, symbol, VenueOrderId(i64::MIN))..=(account, symbol, VenueOrderId(i64::MAX));
+        self.reducing.range(range).filter_map(|(_, _, id)| self.map.get(id))
+    }
+
     /// Takes an order that is over from the open ones and forgets the oldest that are over.
     pub fn finish(&mut self, id: VenueOrderId) {
         let Some(order) = self.map.get(&id) else { return };
-        if self.open.remove(&(order.account, order.symbol, id)) {
+        let (account, symbol) = (order.account, order.symbol);
+        if self.open.remove(&(account, symbol, id)) {
+            self.reducing.remove(&(account, symbol, id));
+            if let Some(count) = self.counts.get_mut(&(account, symbol)) {
+                *count = count.saturating_sub(1);
+            }
             self.done.push_back(id);
         }
         while self.done.len() > self.history_max {

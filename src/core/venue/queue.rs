@@ -198,36 +198,25 @@ impl SideBook {
         self.best = self.levels.iter().rev().find(|l| l.available() > 0).map_or(NONE, |l| l.key);
     }
 
-    fn level(&self, key: i64) -> Option<&Level> {
-        self.levels.binary_search_by(|l| l.key.cmp(&key)).ok().map(|at| &self.levels[at])
-    }
-
     fn available_at(&self, key: i64) -> i64 {
-        self.level(key).map_or(0, Level::available)
+        level(&self.levels, key).map_or(0, Level::available)
     }
 
     /// What an order that joins at `key` finds ahead of it.
     fn ahead_at(&self, key: i64) -> i64 {
-        match self.level(key) {
-            Some(level) => level.available(),
-            None if !self.known || self.levels.first().is_some_and(|worst| key < worst.key) => UNKNOWN,
-            None => 0,
-        }
+        ahead_at(&self.levels, self.known, key)
     }
 
     fn cap(&mut self, key: i64) {
-        if !self.resting.contains_key(&key) {
-            return;
-        }
-        let most = self.ahead_at(key);
         if let Some(queue) = self.resting.get_mut(&key) {
-            queue.iter_mut().for_each(|r| r.ahead = r.ahead.min(most));
+            cap(queue, ahead_at(&self.levels, self.known, key));
         }
     }
 
     fn cap_from(&mut self, key: i64) {
-        let keys: Vec<i64> = self.resting.range(key..).map(|(&k, _)| k).collect();
-        keys.into_iter().for_each(|k| self.cap(k));
+        for (&key, queue) in self.resting.range_mut(key..) {
+            cap(queue, ahead_at(&self.levels, self.known, key));
+        }
     }
 
     /// A simulated order joins the end of its level.
@@ -240,7 +229,9 @@ impl SideBook {
     /// A simulated order leaves; no matter if it is not there.
     pub fn leave(&mut self, key: i64, id: VenueOrderId) {
         if let Some(queue) = self.resting.get_mut(&key) {
-            queue.retain(|r| r.id != id);
+            if let Some(at) = queue.iter().position(|r| r.id == id) {
+                queue.remove(at);
+            }
             if queue.is_empty() {
                 self.drop_level(key);
             }
@@ -372,6 +363,24 @@ impl SideBook {
         }
         Some(filled)
     }
+}
+
+fn level(levels: &[Level], key: i64) -> Option<&Level> {
+    levels.binary_search_by(|l| l.key.cmp(&key)).ok().map(|at| &levels[at])
+}
+
+/// What the feed shows ahead of an order that joins at `key`, of a side with these levels.
+fn ahead_at(levels: &[Level], known: bool, key: i64) -> i64 {
+    match level(levels, key) {
+        Some(level) => level.available(),
+        None if !known || levels.first().is_some_and(|worst| key < worst.key) => UNKNOWN,
+        None => 0,
+    }
+}
+
+/// Nothing in the queue has more ahead of it than `most`.
+fn cap(queue: &mut VecDeque<Resting>, most: i64) {
+    queue.iter_mut().for_each(|r| r.ahead = r.ahead.min(most));
 }
 
 #[cfg(test)]

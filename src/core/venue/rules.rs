@@ -182,9 +182,8 @@ impl Venue {
             refuse_if(measured < min && !reference.is_zero(), -4164)?;
             self.check_margin(holder, instrument, order.side, price, quantity)?;
         }
-        let open = self.orders.open_of(account, Some(order.symbol));
         let limit = instrument.filters.max_orders.map_or(usize::MAX, |n| n as usize);
-        refuse_if(open.take(limit).count() >= limit, -2025)?;
+        refuse_if(self.orders.open_count(account, order.symbol) >= limit, -2025)?;
         let named = super::request::OrderRef::Key(order.key);
         refuse_if(self.orders.find(account, order.symbol, named).is_some_and(|o| o.is_open()), -4116)?;
         self.check_time_in_force(account, order, quantity)?;

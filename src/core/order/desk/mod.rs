@@ -147,7 +147,7 @@ impl Desk {
     }
 
     /// Puts an order back that was taken out: sends what it waits to send, tells its view if that changed, and files it.
-    fn put(&mut self, id: OrderRef, mut entry: Entry, context: &Context<'_>, out: &mut Outbox) {
+    fn put(&mut self, id: OrderRef, mut entry: Box<Entry>, context: &Context<'_>, out: &mut Outbox) {
         self.absorb(id, &mut entry.order, out);
         self.flush(id, &mut entry.order, context, out);
         let view = entry.order.view();
@@ -187,7 +187,7 @@ impl Desk {
     }
 
     /// Files an order: its place in the tables, its indices, its next waking.
-    fn file(&mut self, id: OrderRef, entry: Entry, context: &Context<'_>) {
+    fn file(&mut self, id: OrderRef, entry: Box<Entry>, context: &Context<'_>) {
         let bound = self.config(context).map_or(Span::from_secs(10), |account| account.triggering_bound);
         // Never at once: what is due now has been done, and a timer must not fire itself.
         let soonest = context.now.plus(Span::from_millis(1));

@@ -31,11 +31,13 @@ pub(super) struct Entry {
     wake: Option<Ts>,
     /// Whether it stands in the history's queue.
     finished: bool,
+    /// The client ids under which it stands in [`State::aliases`].
+    aliases: [Option<OrderKey>; 2],
 }
 
 impl Entry {
-    pub(super) fn new(order: Order) -> Entry {
-        Entry { order, told: None, wake: None, finished: false }
+    pub(super) fn new(order: Order) -> Box<Entry> {
+        Box::new(Entry { order, told: None, wake: None, finished: false, aliases: [None; 2] })
     }
 }
 
@@ -73,14 +75,16 @@ pub(super) enum Task {
 /// Everything that the desk remembers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct State {
-    /// Orders that are not over.
-    pub(super) open: BTreeMap<OrderRef, Entry>,
+    /// Orders that are not over. Boxed, because every change takes an order out and files it again.
+    pub(super) open: BTreeMap<OrderRef, Box<Entry>>,
     /// The last orders that are over.
-    finished: BTreeMap<OrderRef, Entry>,
+    finished: BTreeMap<OrderRef, Box<Entry>>,
     /// The same, oldest first.
     finished_queue: VecDeque<OrderRef>,
     /// Orders of both tables by the matching engine's number.
     by_venue: BTreeMap<(SymbolIx, VenueOrderId), OrderRef>,
+    /// Open orders by a client id that is not the one that we gave them: foreign orders, and what a conditional order became.
+    aliases: BTreeSet<(SymbolIx, OrderKey, OrderRef)>,
     /// Open orders without such a number: a stranger may turn out to be theirs.
     pub(super) unlinked: BTreeSet<(SymbolIx, OrderRef)>,
     /// Open orders with fills to be booked.
@@ -105,18 +109,19 @@ pub(super) struct State {
 impl State {
     /// An order of either table.
     pub(super) fn entry(&self, id: OrderRef) -> Option<&Entry> {
-        self.open.get(&id).or_else(|| self.finished.get(&id))
+        self.open.get(&id).or_else(|| self.finished.get(&id)).map(|entry| &**entry)
     }
 
     /// Takes an order out of its table; it has to be filed again.
-    pub(super) fn take(&mut self, id: OrderRef) -> Option<Entry> {
+    pub(super) fn take(&mut self, id: OrderRef) -> Option<Box<Entry>> {
         self.open.remove(&id).or_else(|| self.finished.remove(&id))
     }
 
     /// Takes an order out for good.
-    pub(super) fn remove(&mut self, id: OrderRef) -> Option<Entry> {
-        let entry = self.take(id)?;
+    pub(super) fn remove(&mut self, id: OrderRef) -> Option<Box<Entry>> {
+        let mut entry = self.take(id)?;
         let symbol = entry.order.symbol;
+        self.set_aliases(id, &mut entry, [None; 2]);
         self.unlinked.remove(&(symbol, id));
         self.owed.remove(&(symbol, id));
         if let Some(wake) = entry.wake {
@@ -146,14 +151,25 @@ impl State {
         {
             return Some(OrderRef::Ours(id));
         }
-        let matches = |entry: &Entry| {
-            entry.order.symbol == symbol && (entry.order.key == key || entry.order.child_key == Some(key))
-        };
-        self.open.iter().find(|(_, entry)| matches(entry)).map(|(id, _)| *id)
+        let first = self.aliases.range((symbol, key, OrderRef::MIN)..).next()?;
+        (first.0 == symbol && first.1 == key).then_some(first.2)
+    }
+
+    /// Changes the client ids under which an order is found besides the one that we gave it.
+    fn set_aliases(&mut self, id: OrderRef, entry: &mut Entry, aliases: [Option<OrderKey>; 2]) {
+        if entry.aliases == aliases {
+            return;
+        }
+        let symbol = entry.order.symbol;
+        for old in entry.aliases.into_iter().flatten() {
+            self.aliases.remove(&(symbol, old, id));
+        }
+        self.aliases.extend(aliases.into_iter().flatten().map(|new| (symbol, new, id)));
+        entry.aliases = aliases;
     }
 
     /// Files an order with its indices and its next waking.
-    pub(super) fn file(&mut self, id: OrderRef, mut entry: Entry, wake: Option<Ts>) {
+    pub(super) fn file(&mut self, id: OrderRef, mut entry: Box<Entry>, wake: Option<Ts>) {
         let order = &entry.order;
         let symbol = order.symbol;
         if let Some(venue) = order.venue_id {
@@ -162,6 +178,9 @@ impl State {
         let over = order.is_over();
         set(&mut self.unlinked, (symbol, id), !order.has_ended() && order.venue_id.is_none());
         set(&mut self.owed, (symbol, id), order.owes());
+        let foreign = Some(order.key).filter(|key| key.ours().map(OrderRef::Ours) != Some(id));
+        let aliases = if over { [None; 2] } else { [foreign, order.child_key] };
+        self.set_aliases(id, &mut entry, aliases);
         if entry.wake != wake {
             if let Some(old) = entry.wake {
                 self.tasks.remove(&(old, Task::Order(id)));

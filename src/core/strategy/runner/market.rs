@@ -192,7 +192,7 @@ impl Runner {
     /// Asks to cancel the strategy's entries: all orders that are not protective, conditional ones too.
     pub(super) fn cancel_entries(&mut self, symbol: Option<SymbolIx>, out: &mut Outbox) {
         let (account, strategy) = (self.setup.account, self.ix);
-        for order in self.state.own.orders() {
+        for order in self.state.own.orders().iter() {
             let update = &order.update;
             if !update.protective && symbol.is_none_or(|s| s == update.symbol) {
                 let (symbol, key) = (update.symbol, update.key);

@@ -555,9 +555,9 @@ fn an_order_is_listed_from_the_moment_it_is_placed_and_cancelled_once() {
             if ctx.orders().is_empty() {
                 let price = instrument().parse_price("50").unwrap();
                 ctx.place(OrderSpec::limit(SYMBOL, Side::Buy, price, lots(10)));
-                assert_eq!(ctx.orders()[0].update.state, OrderState::InFlight);
+                assert_eq!(ctx.orders().first().unwrap().update.state, OrderState::InFlight);
             } else {
-                let key = ctx.orders()[0].update.key;
+                let key = ctx.orders().first().unwrap().update.key;
                 ctx.cancel(key);
                 ctx.cancel(key);
             }
