@@ -13,15 +13,20 @@ use qcat_actors::runtime::system::{self, SystemHandle, SystemOptions};
 use qcat_core::binance::decode::definitions::RateLimitKind;
 use qcat_core::binance::session::account::AccountOptions;
 use qcat_core::binance::session::market::MarketOptions;
-use qcat_core::id::{AccountIx, SymbolIx};
+use qcat_core::engine::Engine;
+use qcat_core::id::{AccountIx, AssetIx, SymbolIx};
+use qcat_core::instrument::Instrument;
 use qcat_core::order::Fill;
 use qcat_core::time::Span;
 use std::cell::{Ref, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// How often the exchange is asked for its time.
 const PROBE_EVERY: Duration = Duration::from_secs(30);
+/// Assets in which the exchange takes fees besides the margin asset, where the account is set so.
+const FEE_ASSETS: [&str; 1] = ["BNB"];
 /// Fills remembered for those who watch; the journal has them all.
 const FILLS_MAX: usize = 1_000_000;
 
@@ -135,6 +140,17 @@ fn late(report: &StopReport) -> Vec<String> {
     report.components.iter().filter(|c| !in_time(c.state)).map(|c| c.component.to_string()).collect()
 }
 
+/// Contracts that price the assets in which the exchange takes fees besides the margin asset, as far as no strategy watches them.
+fn fee_contracts(engine: &Engine, watched: &[SymbolIx]) -> Vec<SymbolIx> {
+    let universe = engine.universe();
+    let margins: BTreeSet<AssetIx> = engine.config().accounts.iter().map(|a| a.limits.exposure_max.asset).collect();
+    let prices = |i: &&Instrument| {
+        let fees = FEE_ASSETS.contains(&universe.asset_name(i.base)) && margins.contains(&i.quote);
+        fees && i.is_tradable() && !watched.contains(&i.symbol)
+    };
+    universe.instruments().iter().filter(prices).map(|i| i.symbol).collect()
+}
+
 fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOptions, StartError> {
     let Parts { lane, connector, credentials, info, clock, watch, .. } = parts;
     let mut network = Network::new(connector, &config.exchange.rest_url)?;
@@ -166,10 +182,12 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
         lane.read(|engine| engine.config().strategies.iter().flat_map(|s| s.symbols.clone()).collect());
     symbols.sort();
     symbols.dedup();
+    let marks_only = lane.read(|engine| fee_contracts(engine, &symbols));
     let options = MarketOptions {
         ws_public_url: config.exchange.ws_public_url.clone(),
         ws_market_url: config.exchange.ws_market_url.clone(),
         symbols,
+        marks_only,
         depth_millis: config.market_data.depth_millis,
         // Strategies build their candles from trades; klines come as history.
         kline_intervals: Vec::new(),

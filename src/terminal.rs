@@ -123,6 +123,10 @@ fn account(out: &mut String, engine: &Engine, account: AccountIx) {
             "  {name:<7}wallet {}  realised {}  fees {}  funding {}",
             balance.wallet, balance.realized, balance.fees, balance.funding
         );
+        if !balance.fees_unvalued.is_zero() {
+            let _ =
+                writeln!(out, "         fees {} {name} without a price: not in today's profit", balance.fees_unvalued);
+        }
     }
 }
 

@@ -311,6 +311,7 @@ fn market_options() -> MarketOptions {
         ws_public_url: "ws://x/public".into(),
         ws_market_url: "ws://x/market".into(),
         symbols: vec![SymbolIx(0)],
+        marks_only: vec![],
         depth_millis: 100,
         kline_intervals: Vec::new(),
         silence: Span::from_secs(86_400),

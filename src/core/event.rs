@@ -255,7 +255,8 @@ pub struct Equity {
     pub wallet: Money,
     /// Unrealised profit at mark prices.
     pub unrealized: Money,
-    /// Profit since 00:00 UTC: realised, fees, funding and change of unrealised; transfers excluded.
+    /// Profit since 00:00 UTC: realised, fees (of other assets too, as valued when they were paid), funding and change of
+    /// unrealised; transfers excluded.
     pub day_profit: Money,
     /// Sum of the notional values of the positions at mark prices.
     pub exposure: Money,

@@ -144,6 +144,7 @@ async fn without_an_exchange_everything_comes_back_unsent_and_the_stop_is_clean(
             ws_public_url: ws.clone(),
             ws_market_url: ws,
             symbols: vec![SYMBOL],
+            marks_only: vec![],
             depth_millis: 100,
             kline_intervals,
             silence,

@@ -8,7 +8,7 @@
 //! computed *here*, exactly: over all strategies (the reserved one included) quantities add up to the account's, and so
 //! do realised plus unrealised profit, at any price; realised profit alone need not.
 //!
-//! All state but mark prices follows from inputs that are always journaled. What cannot be booked is booked not at all: an alert
+//! All state but mark prices, and what fees of other assets came to at them, follows from inputs that are always journaled. What cannot be booked is booked not at all: an alert
 //! goes out, the account is untrusted, and reconciliation repairs it.
 //! Tests: model checks over random fills, worked examples (`ledger/tests.rs`).
 #![deny(clippy::float_arithmetic)]
@@ -17,6 +17,7 @@
 mod booking;
 mod compare;
 mod state;
+mod valued;
 mod view;
 
 #[cfg(test)]
@@ -116,6 +117,16 @@ impl Ledger {
         &self.state.fees
     }
 
+    /// What fees of other assets came to in the margin asset, at the prices of when they were booked.
+    pub fn fees_valued(&self) -> Money {
+        self.state.valued.get(self.margin)
+    }
+
+    /// Fees of other assets that are missing in the day's profit because no price of them is known, by asset.
+    pub fn fees_unvalued(&self) -> impl Iterator<Item = Money> {
+        self.state.waiting.iter().filter(|fee| !fee.is_zero())
+    }
+
     /// Funding by asset, positive when received.
     pub fn funding(&self) -> &Purse {
         &self.state.funding
@@ -142,8 +153,11 @@ impl Ledger {
         // The day ends with the prices before this one.
         self.state.roll(self.margin, context);
         match self.state.mark(self.margin, input.symbol, mark.mark_price, context.universe) {
-            Ok(true) => self.emit_equity(context, out),
-            Ok(false) => {}
+            Ok(open) => match self.state.value_waiting(self.margin, context.universe) {
+                Ok(valued) if open || valued => self.emit_equity(context, out),
+                Ok(_) => {}
+                Err(error) => self.fail_once(Some(input.symbol), &error.into(), out),
+            },
             Err(error) => self.fail_once(Some(input.symbol), &error, out),
         }
     }

@@ -36,6 +36,9 @@ pub struct MarketOptions {
     pub ws_market_url: String,
     /// The symbols.
     pub symbols: Vec<SymbolIx>,
+    /// Symbols of which only the mark price is wanted, to value what is paid in their base asset. Nothing depends on them: they are
+    /// never up or down, and their silence is no fault.
+    pub marks_only: Vec<SymbolIx>,
     /// Depth speed: 100, 250 or 500 ms.
     pub depth_millis: u32,
     /// Kline intervals (the exchange's words, `1m` …) to subscribe to.
@@ -157,6 +160,9 @@ impl MarketSession {
                 streams.extend(self.options.kline_intervals.iter().map(|i| format!("{name}@kline_{i}")));
             }
         }
+        let marks = self.options.marks_only.iter().filter(|_| link != PUBLIC);
+        let marks = marks.filter_map(|symbol| world.universe.instrument(*symbol));
+        streams.extend(marks.map(|instrument| format!("{}@markPrice@1s", instrument.name.to_lowercase())));
         let base = if link == PUBLIC { &self.options.ws_public_url } else { &self.options.ws_market_url };
         // Stream names keep their `@` and `/`; only letters outside ASCII are encoded.
         let names: Vec<String> = streams.iter().map(|s| encode_stream(s)).collect();
@@ -235,7 +241,12 @@ impl MarketSession {
         };
         *count += 1;
         // A stream that we did not ask for has no place here.
-        let Some(at) = self.symbols.iter().position(|s| s.symbol == input.symbol) else { return };
+        let Some(at) = self.symbols.iter().position(|s| s.symbol == input.symbol) else {
+            if matches!(input.event, MarketEvent::Mark(_)) && self.options.marks_only.contains(&input.symbol) {
+                out.push(Action::Offer(Input::Market(input)));
+            }
+            return;
+        };
         if let Some(watched) = watched {
             self.symbols[at].heard.at(watched, world.now);
         }

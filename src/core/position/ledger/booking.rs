@@ -4,7 +4,7 @@ use super::Ledger;
 use super::state::{Book, BookError, State, instrument};
 use crate::command::{AccountReason, AccountReport};
 use crate::event::AlertCode;
-use crate::id::{StrategyIx, SymbolIx};
+use crate::id::{AssetIx, StrategyIx, SymbolIx};
 use crate::node::{Context, Outbox};
 use crate::num::{Money, NetQuantity, NumError};
 use crate::order::Fill;
@@ -14,13 +14,16 @@ use crate::time::Ts;
 impl Ledger {
     pub(super) fn filled(&mut self, fill: &Fill, context: &Context<'_>, out: &mut Outbox) {
         self.state.roll(self.margin, context);
-        match self.state.book_fill(fill, context) {
-            Ok(opened) => {
+        match self.state.book_fill(fill, self.margin, context) {
+            Ok(Booked { opened, unknown_fee }) => {
                 if opened {
                     self.warn_of_other_asset(fill.symbol, context, out);
                 }
                 self.emit_position(fill.strategy, fill.symbol, out);
                 self.emit_equity(context, out);
+                if let Some(asset) = unknown_fee {
+                    self.warn_of_fees(asset, context, out);
+                }
             }
             Err(error) => {
                 let what = format!("trade {} could not be booked", fill.trade_id.0);
@@ -79,9 +82,16 @@ struct Sums {
     other: Purse,
 }
 
+/// What a person may have to be told of a booking.
+struct Booked {
+    /// The account's position was opened by it.
+    opened: bool,
+    /// The asset of its fee, when that is the first of it that cannot be valued.
+    unknown_fee: Option<AssetIx>,
+}
+
 impl State {
-    /// Books a fill. Says whether the account's position was opened by it.
-    fn book_fill(&mut self, fill: &Fill, context: &Context<'_>) -> Result<bool, BookError> {
+    fn book_fill(&mut self, fill: &Fill, margin: AssetIx, context: &Context<'_>) -> Result<Booked, BookError> {
         let instrument = instrument(context.universe, fill.symbol)?;
         let key = (fill.symbol, fill.position_side);
         let before = self.positions.get(&key).copied().unwrap_or(Position::flat(instrument.quote));
@@ -96,7 +106,9 @@ impl State {
         let (mut wallet, mut realized, mut fees) = (self.wallet.clone(), self.realized.clone(), self.fees.clone());
         wallet.add(fill.realized)?;
         realized.add(fill.realized)?;
+        let mut other = None;
         if let Some(fee) = fill.fee {
+            other = Some(self.other_fee(fee, margin, context.universe)?);
             wallet.take(fee)?;
             fees.add(fee)?;
             book.fees.add(fee)?;
@@ -107,7 +119,11 @@ impl State {
         self.books.insert(own, book);
         self.touched.insert(fill.symbol, context.now);
         self.note_booking(context.now);
-        Ok(before.is_flat() && !after.is_flat())
+        let unknown_fee = other.and_then(|other| {
+            (self.valued, self.waiting) = (other.valued, other.waiting);
+            other.unknown
+        });
+        Ok(Booked { opened: before.is_flat() && !after.is_flat(), unknown_fee })
     }
 
     fn note_booking(&mut self, now: Ts) {

@@ -65,6 +65,10 @@ pub(super) struct State {
     pub unassigned: Purse,
     pub positions: BTreeMap<(SymbolIx, PositionSide), Position>,
     pub books: BTreeMap<(StrategyIx, SymbolIx), Book>,
+    /// Fees of other assets as valued in the margin asset, by margin asset; not part of `fees` nor of the wallet.
+    pub valued: Purse,
+    /// Fees that wait for a price to be valued with, by their own asset.
+    pub waiting: Purse,
     /// Newest mark prices.
     pub marks: BTreeMap<SymbolIx, Price>,
     /// The exchange's newest word on positions.
@@ -112,9 +116,10 @@ impl State {
         self.told.iter().filter(|(key, told)| ours(key) != **told).count()
     }
 
-    /// Realised profit, less fees, plus funding, of one asset.
+    /// Realised profit, less fees (those of other assets as they were valued in this one), plus funding, of one asset.
     pub fn earned(&self, asset: AssetIx) -> Result<Money, NumError> {
-        self.realized.get(asset).checked_sub(self.fees.get(asset))?.checked_add(self.funding.get(asset))
+        let fees = self.fees.get(asset).checked_add(self.valued.get(asset))?;
+        self.realized.get(asset).checked_sub(fees)?.checked_add(self.funding.get(asset))
     }
 
     /// Unrealised profit and exposure of all positions whose quote asset is `asset`. Without a mark price the cost counts.

@@ -25,6 +25,8 @@ pub struct LedgerView {
     pub maintenance_margin: Option<Money>,
     /// Maintenance margin over wallet plus unrealised profit; at 1 the exchange liquidates.
     pub margin_ratio: Option<Rate>,
+    /// What fees of other assets came to in the margin asset, at the prices of when they were booked: part of the day's profit.
+    pub fees_valued: Money,
     /// Sums by asset.
     pub balances: Vec<BalanceView>,
     /// The account's positions, flat ones with a past included.
@@ -50,6 +52,8 @@ pub struct BalanceView {
     pub realized: Money,
     /// Fees, positive when paid.
     pub fees: Money,
+    /// The part of `fees` that is missing in the day's profit because no price of this asset is known; zero in the margin asset.
+    pub fees_unvalued: Money,
     /// Funding, positive when received.
     pub funding: Money,
     /// Funding of which no symbol is known; a part of `funding` that belongs to the reserved strategy.
@@ -113,6 +117,7 @@ impl Ledger {
             equity,
             maintenance_margin,
             margin_ratio: ratio,
+            fees_valued: self.fees_valued(),
             balances: self.balance_views(),
             positions: positions.map(|(&key, p)| self.position_view(key, p, equity, universe, config)).collect(),
             strategies: self.strategy_views(universe),
@@ -129,6 +134,7 @@ impl Ledger {
             wallet,
             realized: state.realized.get(wallet.asset),
             fees: state.fees.get(wallet.asset),
+            fees_unvalued: state.waiting.get(wallet.asset),
             funding: state.funding.get(wallet.asset),
             funding_unassigned: state.unassigned.get(wallet.asset),
             transfers: state.transfers.get(wallet.asset),

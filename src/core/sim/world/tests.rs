@@ -124,6 +124,7 @@ impl Setup {
             ws_public_url: format!("{base}/public"),
             ws_market_url: format!("{base}/market"),
             symbols: vec![symbol],
+            marks_only: vec![],
             depth_millis: 100,
             kline_intervals: vec!["1m".to_owned()],
             silence: Span::from_secs(10),

@@ -16,10 +16,15 @@ const START: i64 = 1_790_000_000_000;
 
 impl Script {
     fn new(symbols: u16) -> Script {
+        Script::made(symbols, vec![])
+    }
+
+    fn made(symbols: u16, marks_only: Vec<SymbolIx>) -> Script {
         let options = MarketOptions {
             ws_public_url: "wss://x/public/".into(),
             ws_market_url: "wss://x/market".into(),
             symbols: (0..symbols).map(SymbolIx).collect(),
+            marks_only,
             depth_millis: 100,
             kline_intervals: vec!["1m".into()],
             silence: Span::from_secs(5),
@@ -113,6 +118,25 @@ fn streams_are_asked_for_on_their_own_route() {
             "connect wss://x/market/stream?streams=btcusdt@markPrice@1s/btcusdt@kline_1m/ethusdt@markPrice@1s/ethusdt@kline_1m",
         ]
     );
+}
+
+/// A price to value fees with is passed on, and nothing waits for it.
+#[test]
+fn a_mark_price_alone_can_be_asked_for() {
+    let mut script = Script::made(1, vec![SymbolIx(1)]);
+    let asked = script.told();
+    assert!(asked[0].ends_with("/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker/btcusdt@trade"), "{asked:?}");
+    assert!(asked[1].ends_with("btcusdt@markPrice@1s/btcusdt@kline_1m/ethusdt@markPrice@1s"), "{asked:?}");
+    let mark = format!(
+        r#"{{"stream":"ethusdt@markPrice@1s","data":{{"e":"markPriceUpdate","E":{START},"s":"ETHUSDT","p":"2500.00000000","i":"2500.00000000","P":"2500.0","r":"0.00010000","T":{START}}}}}"#
+    );
+    script.give(Incoming::Frame { link: MARKET, bytes: mark.as_bytes() });
+    assert_eq!(script.told(), ["mark"]);
+    let trade = format!(
+        r#"{{"stream":"ethusdt@trade","data":{{"e":"trade","E":{START},"T":{START},"s":"ETHUSDT","t":7,"p":"2500.0","q":"0.5","X":"MARKET","m":true}}}}"#
+    );
+    script.give(Incoming::Frame { link: PUBLIC, bytes: trade.as_bytes() });
+    assert_eq!(script.told(), Vec::<String>::new());
 }
 
 #[test]

@@ -80,7 +80,14 @@ impl Desk {
                     ..self.trade(StrategyIx(strategy), symbol(second), side, size, "1")
                 };
                 let events = self.fill(fill);
-                assert!(matches!(events[..], [Event::Position(_), Event::Equity(_)]), "{events:?}");
+                assert!(
+                    matches!(
+                        events[..],
+                        [Event::Position(_), Event::Equity(_)]
+                            | [Event::Position(_), Event::Equity(_), Event::Alert(_)]
+                    ),
+                    "{events:?}"
+                );
                 return Some(fill);
             }
             Step::Funding { change, named } => {
