@@ -46,6 +46,7 @@ impl MarketDataStreams {
         let host = LaneHost {
             lane: base.lane.clone(),
             notes: self.network.notes.clone(),
+            stale: self.network.stale.clone(),
             component: Self::COMPONENT,
             watch: self.network.watch.clone(),
             on_failed: Box::new(move |why| failed.ended(child, Cause::Loop(Exit::Panicked(why.into())))),

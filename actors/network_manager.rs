@@ -1,9 +1,10 @@
 //! `network_manager`: the address that we share: its request weight, its connections, latency and clock offset.
 //!
-//! One part, the probe, asks the exchange for its time and measures round trip and offset. What the sessions need of the
-//! network they get from [`Network`].
+//! Its parts: the probe asks the exchange for its time and measures round trip and offset; `definitions` keeps the contracts up to
+//! date. What the sessions need of the network they get from [`Network`].
 
 use crate::runtime::component::Component;
+use crate::runtime::definitions::{Definitions, keep};
 use crate::runtime::host::{Notes, SessionWatch};
 use crate::runtime::lane::Lane;
 use crate::runtime::supervise::{Base, Cause, Exit, Line, Part, watch};
@@ -12,14 +13,18 @@ use qcat_core::binance::limits::WeightLimit;
 use qcat_core::binance::proto::ClockOffset;
 use qcat_core::event::Scope;
 use qcat_core::time::Span;
+use qcat_io::ask::{AskError, Asker};
 use qcat_io::net::NetError;
 use qcat_io::net::http::HttpClient;
 use qcat_io::net::tls::Connector;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+/// The part that keeps definitions up to date; the one before it is the probe.
+const DEFINITIONS: usize = 1;
 /// Weight of the question for the time.
 const WEIGHT: u32 = 1;
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,6 +44,8 @@ pub struct Network {
     pub weight: Rc<RefCell<WeightLimit>>,
     /// Notes of sessions.
     pub notes: Rc<Notes>,
+    /// The exchange's definitions are not what we know: to be asked for soon.
+    pub stale: Rc<Notify>,
     /// Watches what sessions take.
     pub watch: Option<Rc<dyn SessionWatch>>,
 }
@@ -47,8 +54,14 @@ impl Network {
     /// A network of one address and one exchange.
     pub fn new(connector: Connector, rest_url: &str) -> Result<Network, NetError> {
         let http = Rc::new(HttpClient::new(connector.clone(), rest_url)?);
-        let (weight, notes) = (Rc::default(), Rc::default());
-        Ok(Network { connector, rest_url: rest_url.to_owned(), http, weight, notes, watch: None })
+        let (weight, notes, stale) = (Rc::default(), Rc::default(), Rc::default());
+        Ok(Network { connector, rest_url: rest_url.to_owned(), http, weight, notes, stale, watch: None })
+    }
+
+    /// Asks questions that belong to no session, in the lane's time.
+    pub fn asker(&self, lane: &Lane) -> Asker {
+        let lane = lane.clone();
+        Asker { http: self.http.clone(), weight: self.weight.clone(), now: Rc::new(move || lane.now()) }
     }
 }
 
@@ -63,43 +76,51 @@ pub struct Measured {
 pub struct NetworkManager {
     network: Network,
     every: Duration,
-    probe: Option<JoinHandle<()>>,
+    definitions: Option<Definitions>,
+    loops: [Option<JoinHandle<()>>; 2],
     last: Option<Measured>,
 }
 
 impl NetworkManager {
-    /// Asks the exchange for its time `every` so often.
-    pub fn new(network: Network, every: Duration) -> NetworkManager {
-        NetworkManager { network, every, probe: None, last: None }
+    /// Asks the exchange for its time `every` so often, and keeps its definitions up to date if it is told how.
+    pub fn new(network: Network, every: Duration, definitions: Option<Definitions>) -> NetworkManager {
+        NetworkManager { network, every, definitions, loops: [None, None], last: None }
     }
 
     fn run(&mut self, child: usize, base: &Base<Self>) {
-        let loop_ = probe(self.network.clone(), self.every, base.lane.clone(), base.line.clone());
-        self.probe = Some(watch(&base.line, child, loop_));
+        let (network, lane, line) = (self.network.clone(), base.lane.clone(), &base.line);
+        self.loops[child] = match &self.definitions {
+            Some(definitions) if child == DEFINITIONS => {
+                Some(watch(line, child, keep(definitions.clone(), network, lane)))
+            }
+            _ => Some(watch(line, child, probe(network, self.every, lane, line.clone()))),
+        };
     }
 }
 
 async fn probe(network: Network, every: Duration, lane: Lane, line: Line<NetworkManager>) -> Exit {
-    let mut misses = 0;
+    let (mut misses, asker) = (0, network.asker(&lane));
     loop {
         let sent = lane.now();
-        let taken = network.weight.borrow_mut().take(WEIGHT, false, sent);
-        if taken.is_ok() {
-            let answer = network.http.send("GET", "/fapi/v1/time", None, TIMEOUT, || {}).await;
-            let received = lane.now();
-            let time =
-                answer.map_err(|e| e.error.to_string()).and_then(|a| rest::time(&a.body).map_err(|e| e.to_string()));
-            match time {
-                Ok(server) => {
-                    misses = 0;
-                    let offset = ClockOffset::measured(sent, received, server).span();
-                    line.tell(Measured { round_trip: received.since(sent), offset });
-                }
-                Err(error) if misses >= MISSES_MAX => return Exit::Failed(error.into()),
-                Err(error) => {
-                    misses += 1;
-                    network.notes.note(Component::NetworkManager, "no_time", &error, received);
-                }
+        let answer = asker.get("/fapi/v1/time", WEIGHT, None, TIMEOUT).await;
+        let received = lane.now();
+        let time = match answer {
+            Ok(body) => rest::time(&body).map_err(|error| error.to_string()).map(Some),
+            // Not asked: that says nothing of the exchange.
+            Err(AskError::Limited(_)) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        };
+        match time {
+            Ok(None) => {}
+            Ok(Some(server)) => {
+                misses = 0;
+                let offset = ClockOffset::measured(sent, received, server).span();
+                line.tell(Measured { round_trip: received.since(sent), offset });
+            }
+            Err(error) if misses >= MISSES_MAX => return Exit::Failed(error.into()),
+            Err(error) => {
+                misses += 1;
+                network.notes.note(Component::NetworkManager, "no_time", &error, received);
             }
         }
         tokio::time::sleep(every).await;
@@ -111,7 +132,8 @@ impl Part for NetworkManager {
     type Word = Measured;
 
     fn children(&self) -> Vec<String> {
-        vec!["probe".to_owned()]
+        let definitions = self.definitions.iter().map(|_| "definitions".to_owned());
+        std::iter::once("probe".to_owned()).chain(definitions).collect()
     }
 
     fn start(&mut self, child: usize, base: &Base<Self>) {
@@ -123,8 +145,10 @@ impl Part for NetworkManager {
         Ok(())
     }
 
-    fn give_up(&mut self, _child: usize, _cause: &Cause, _base: &Base<Self>) {
-        self.last = None;
+    fn give_up(&mut self, child: usize, _cause: &Cause, _base: &Base<Self>) {
+        if child != DEFINITIONS {
+            self.last = None;
+        }
     }
 
     fn scope(&self, _child: usize) -> Scope {
@@ -142,7 +166,7 @@ impl Part for NetworkManager {
     }
 
     fn end(&mut self, _base: &Base<Self>) {
-        self.probe.take().inspect(JoinHandle::abort);
+        self.loops.iter_mut().filter_map(Option::take).for_each(|task| task.abort());
     }
 
     fn facts(&self) -> Vec<(&'static str, String)> {

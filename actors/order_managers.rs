@@ -79,6 +79,7 @@ impl OrderManagers {
         let host = LaneHost {
             lane: base.lane.clone(),
             notes: self.network.notes.clone(),
+            stale: self.network.stale.clone(),
             component: Self::COMPONENT,
             watch: self.network.watch.clone(),
             on_failed: Box::new(failed),

@@ -7,6 +7,7 @@ use qcat_actors::market_data_streams::StreamGroup;
 use qcat_actors::network_manager::Network;
 use qcat_actors::order_managers::AccountSetup;
 use qcat_actors::runtime::component::Component;
+use qcat_actors::runtime::definitions::Definitions;
 use qcat_actors::runtime::lane::{Lane, Step, Tap};
 use qcat_actors::runtime::stop::{StopPlan, StopReport, StopState};
 use qcat_actors::runtime::system::{self, SystemHandle, SystemOptions};
@@ -165,6 +166,7 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
     }
     // Jitter needs no reproducible seed in life.
     let seed = clock.wall().nanos().unsigned_abs();
+    let first = credentials.first().cloned();
     let accounts = credentials.into_iter().enumerate().map(|(at, credentials)| AccountSetup {
         name: config.accounts[at].name.clone(),
         options: AccountOptions {
@@ -195,6 +197,12 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
         silence_trades: config.market_data.silence_trades,
         seed,
     };
+    if info.is_none() {
+        // It started with what the journal knows.
+        network.stale.notify_one();
+    }
+    let every = Duration::from_nanos(config.exchange.definitions_every.nanos().unsigned_abs());
+    let definitions = first.map(|credentials| Definitions { credentials, every });
     let streams = vec![StreamGroup { name: "market".to_owned(), options }];
-    Ok(SystemOptions { lane, network, accounts, streams, stop, probe_every: PROBE_EVERY })
+    Ok(SystemOptions { lane, network, accounts, streams, stop, probe_every: PROBE_EVERY, definitions })
 }

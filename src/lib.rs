@@ -4,7 +4,6 @@
 //! together: configuration, command line, composition.
 
 pub mod backtest;
-pub mod bootstrap;
 pub mod cli;
 pub mod compare;
 pub mod config;

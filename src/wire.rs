@@ -1,6 +1,5 @@
 //! The composition root: which parts make a daemon, from a configuration. It wires; it decides nothing.
 
-use crate::bootstrap::{self, BootstrapError};
 use crate::config::{Config, Fault};
 use qcat_actors::runtime::host::SessionWatch;
 use qcat_actors::runtime::lane::{Lane, LaneError, LaneOptions, RecoveryReport};
@@ -10,7 +9,9 @@ use qcat_core::binance::instruments;
 use qcat_core::engine::Observer;
 use qcat_core::instrument::{Definition, Universe};
 use qcat_core::strategy::registry::Registry;
+use qcat_io::ask::Asker;
 use qcat_io::clock::{Clock, SystemClock};
+use qcat_io::definitions::{self, DefinitionsError};
 use qcat_io::disk::RealDisk;
 use qcat_io::journal::{self, Durability, MarketData};
 use qcat_io::net::NetError;
@@ -36,7 +37,7 @@ pub enum StartError {
     Net(#[from] NetError),
     /// The exchange refused what cannot be mended by waiting.
     #[error(transparent)]
-    Exchange(#[from] BootstrapError),
+    Exchange(#[from] DefinitionsError),
     /// The exchange's definitions cannot be followed.
     #[error("definitions of the exchange: {0}")]
     Definitions(#[from] qcat_core::instrument::DefinitionError),
@@ -85,7 +86,8 @@ pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, S
     let Composition { registry, observer, watch } = composition;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let connector = Connector::new(config.exchange.ca_file.as_deref())?;
-    let http = HttpClient::new(connector.clone(), &config.exchange.rest_url)?;
+    let (http, wall) = (HttpClient::new(connector.clone(), &config.exchange.rest_url)?, clock.clone());
+    let asker = Asker { http: Rc::new(http), weight: Rc::default(), now: Rc::new(move || wall.wall()) };
     let credentials: Vec<Credentials> = config
         .accounts
         .iter()
@@ -96,11 +98,12 @@ pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, S
     let options = lane_options(config);
     let recovering = Lane::open(options, registry, Arc::new(RealDisk), clock.clone(), latch).map_err(wrong)?;
     let known = recovering.engine().universe().clone();
-    let info = learn(config, &http, &*clock, &credentials, &known).await?;
-    let definitions = match &info {
-        Some(info) => instruments::plan(&known, info)?,
-        None => Vec::new(),
-    };
+    let info = learn(config, &asker, &credentials, &known).await?;
+    let definitions = info.as_ref().map_or_else(Vec::new, |info| {
+        let instruments::Plan { definitions, refused } = instruments::plan(&known, info);
+        refused.iter().for_each(|error| tracing::warn!(%error, "a contract of the exchange cannot be followed"));
+        definitions
+    });
     let universe = with(&known, &definitions)?;
     let engine_config = config.engine(&universe).map_err(StartError::Config)?;
     let (lane, recovery) = recovering.begin(definitions, engine_config, observer).map_err(wrong)?;
@@ -111,8 +114,7 @@ pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, S
 /// what it knows and learns the rest when the exchange is back.
 async fn learn(
     config: &Config,
-    http: &HttpClient,
-    clock: &dyn Clock,
+    asker: &Asker,
     credentials: &[Credentials],
     known: &Universe,
 ) -> Result<Option<ExchangeInfo>, StartError> {
@@ -121,7 +123,7 @@ async fn learn(
     let enough = enough && !known.instruments().is_empty();
     let mut pause = RETRY[0];
     loop {
-        match bootstrap::exchange_info(http, clock, first).await {
+        match definitions::exchange_info(asker, first).await {
             Ok(info) => return Ok(Some(info)),
             Err(error) if error.is_final() => return Err(error.into()),
             Err(error) if enough => {

@@ -81,17 +81,11 @@ async fn fetch(series: &Series, network: &Network, lane: &Lane) -> Result<(), St
         500..=1000 => 5,
         _ => 10,
     };
-    let taken = network.weight.borrow_mut().take(weight, false, lane.now());
-    taken.map_err(|until| format!("the request weight is used up until {until:?}"))?;
     let mut path = String::from("/fapi/v1/klines?symbol=");
     percent_encode(&mut path, &instrument.name);
     path.push_str(&format!("&interval={}&limit={}", series.word, series.count));
-    let answer = network.http.send("GET", &path, None, TIMEOUT, || {}).await.map_err(|e| e.error.to_string())?;
-    if answer.status != 200 {
-        let error = rest::error(answer.status, &answer.body);
-        return Err(format!("{}: {}", error.code, error.message));
-    }
-    let candles = rest::klines(&answer.body, instrument, series.interval, lane.now()).map_err(|e| e.to_string())?;
+    let answer = network.asker(lane).get(&path, weight, None, TIMEOUT).await.map_err(|e| e.to_string())?;
+    let candles = rest::klines(&answer, instrument, series.interval, lane.now()).map_err(|e| e.to_string())?;
     let candles: Vec<_> = candles.into_iter().filter(|candle| candle.closed).collect();
     match lane.offer(Input::History(History { symbol: series.symbol, candles })) {
         Offered::Full => Err("the lane is full".to_owned()),

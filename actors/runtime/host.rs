@@ -13,6 +13,7 @@ use qcat_io::shell::Host;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use tokio::sync::Notify;
 
 /// How long a kind of note is silent after it was logged.
 const SILENCE: Span = Span::from_secs(60);
@@ -60,6 +61,8 @@ pub trait SessionWatch: std::fmt::Debug {
 pub(crate) struct LaneHost {
     pub lane: Lane,
     pub notes: Rc<Notes>,
+    /// The exchange's definitions are not what we know.
+    pub stale: Rc<Notify>,
     pub component: Component,
     /// Watches the session.
     pub watch: Option<Rc<dyn SessionWatch>>,
@@ -101,6 +104,10 @@ impl Host for LaneHost {
 
     fn note(&self, code: &'static str, text: &str) {
         self.notes.note(self.component, code, text, self.lane.now());
+    }
+
+    fn learn_definitions(&self) {
+        self.stale.notify_one();
     }
 
     fn failed(&self, reason: &str) {

@@ -5,6 +5,7 @@
 //! Tests: `tests`, with a venue behind the lane and parts that panic, hang and refuse to stop.
 
 use super::component::{Component, ComponentView};
+use super::definitions::Definitions;
 use super::lane::{Lane, LaneEvent, LaneOwner, LaneState, LaneView, Step, Tap};
 use super::stop::{LastState, StopPlan, StopReport, StopState};
 use super::supervise::{Cause, Line, Managed, supervise};
@@ -45,6 +46,8 @@ pub struct SystemOptions {
     pub stop: StopPlan,
     /// How often the exchange is asked for its time.
     pub probe_every: Duration,
+    /// How its definitions are kept up to date; `None`: they are not asked for again.
+    pub definitions: Option<Definitions>,
 }
 
 /// Everything at one look.
@@ -81,11 +84,11 @@ pub struct SystemHandle {
 
 /// Builds every component and starts them. Returns when they have been told to start.
 pub async fn start(options: SystemOptions) -> Result<SystemHandle, NetError> {
-    let SystemOptions { lane, network, accounts, streams, stop, probe_every } = options;
+    let SystemOptions { lane, network, accounts, streams, stop, probe_every, definitions } = options;
     let names = lane.read(|e| e.config().accounts.iter().map(|account| account.name.to_string()).collect());
     let orders = OrderManagers::new(accounts, network.clone())?;
     let (probed, streamed, traded) = (network.clone(), network.clone(), network);
-    let network = supervise(lane.clone(), |_| NetworkManager::new(probed, probe_every));
+    let network = supervise(lane.clone(), |_| NetworkManager::new(probed, probe_every, definitions));
     let risk = supervise(lane.clone(), |_| RiskEngine);
     let positions = supervise(lane.clone(), |_| PositionManagers::new(names));
     let orders = supervise(lane.clone(), |_| orders);

@@ -75,6 +75,9 @@ impl Host for LaneSide {
     fn note(&self, code: &'static str, text: &str) {
         eprintln!("{code}: {text}");
     }
+    fn learn_definitions(&self) {
+        panic!("an order was refused by its definition");
+    }
     fn failed(&self, reason: &str) {
         panic!("{reason}");
     }

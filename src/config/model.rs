@@ -75,6 +75,8 @@ pub struct Exchange {
     pub ca_file: Option<PathBuf>,
     /// `recvWindow`.
     pub recv_window: Span,
+    /// How often the definitions are asked for.
+    pub definitions_every: Span,
     /// What was acknowledged must be heard of on the user stream within this time.
     pub report_timeout: Span,
 }
@@ -475,6 +477,7 @@ fn exchange(get: &Get<'_>) -> Exchange {
         ws_api_url: get.text("ws_api_url"),
         ca_file: get.path("ca_file"),
         recv_window: get.span("recv_window"),
+        definitions_every: get.span("definitions_every"),
         report_timeout: get.span("report_timeout"),
     }
 }

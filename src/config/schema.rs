@@ -83,6 +83,12 @@ pub const SCHEMA: &[Row] = &[
         "5s",
         "What the exchange acknowledged over REST must be heard of on the user stream within this time; else the stream counts as mute, is opened anew, and the account is reconciled.",
     ),
+    row(
+        "exchange.definitions_every",
+        Kind::Duration(1_000, 24 * HOUR),
+        "1h",
+        "How often contracts, filters and leverage brackets are asked for while the daemon runs; besides, whenever the exchange refuses an order by a rule that is not known so.",
+    ),
     required("accounts[].name", Kind::Text, "The account's name here, unique."),
     secret("accounts[].api_key", "API key."),
     secret("accounts[].api_secret", "API secret (HMAC)."),

@@ -2,7 +2,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod ask;
 pub mod clock;
+pub mod definitions;
 pub mod disk;
 pub mod history;
 pub mod journal;

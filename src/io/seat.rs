@@ -28,6 +28,8 @@ pub trait Host {
     fn before(&self, _incoming: &Incoming<'_>) {}
     /// Takes something that an operator should read.
     fn note(&self, code: &'static str, text: &str);
+    /// The exchange refused by a rule that we do not know so: its definitions are to be asked for anew.
+    fn learn_definitions(&self);
     /// The session or one of its tasks panicked: nothing more comes of it. Whoever owns it drops it and decides on another one.
     /// Called from within the session's own calls, so it must only pass the word on.
     fn failed(&self, reason: &str);
@@ -86,6 +88,7 @@ impl<S: Session> Seat<S> {
             match action {
                 Action::Offer(input) => self.host.offer(input),
                 Action::Note(note) => self.host.note(note.code, &note.text),
+                Action::LearnDefinitions => self.host.learn_definitions(),
                 other => act(other),
             }
         }

@@ -11,7 +11,7 @@ pub use crate::seat::Host;
 use crate::seat::{Seat, target};
 use crate::sign::Signer;
 use futures_util::FutureExt;
-use qcat_core::binance::proto::{Action, Auth, HttpRequest, Incoming, LinkId, ReplyHeaders};
+use qcat_core::binance::proto::{Action, Auth, HttpRequest, Incoming, LinkId};
 use qcat_core::binance::session::{Session, World};
 use qcat_core::time::Span;
 use secrecy::{ExposeSecret, SecretString};
@@ -135,7 +135,7 @@ impl<S: Session + 'static> Shell<S> {
     fn act(self: &Rc<Self>, action: Action) {
         match action {
             // The seat gives these to the host.
-            Action::Offer(_) | Action::Note(_) => {}
+            Action::Offer(_) | Action::Note(_) | Action::LearnDefinitions => {}
             Action::Http(request) => self.request(request),
             Action::Connect { link, url } => self.connect(link, url),
             Action::Close { link } => {
@@ -214,7 +214,7 @@ impl<S: Session + 'static> Shell<S> {
             let Some(shell) = shell.upgrade() else { return };
             match answer {
                 Ok(answer) => {
-                    let headers = reply_headers(&answer.headers);
+                    let headers = answer.reply_headers();
                     shell.handle(Incoming::Reply { id, status: answer.status, headers, body: &answer.body });
                 }
                 Err(HttpFailure { written, timed_out, error }) => {
@@ -264,16 +264,6 @@ async fn run_timer<S: Session + 'static>(shell: Weak<Shell<S>>) {
     }
 }
 
-fn reply_headers(headers: &hyper::HeaderMap) -> ReplyHeaders {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok();
-    ReplyHeaders {
-        used_weight_1m: number("x-mbx-used-weight-1m"),
-        order_count_10s: number("x-mbx-order-count-10s"),
-        order_count_1m: number("x-mbx-order-count-1m"),
-        retry_after: number("retry-after").map(|secs| Span::from_secs(i64::from(secs))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +304,7 @@ mod tests {
         }
         fn offer(&self, _input: Input) {}
         fn note(&self, _code: &'static str, _text: &str) {}
+        fn learn_definitions(&self) {}
         fn failed(&self, reason: &str) {
             self.heard.borrow_mut().push(reason.to_owned());
         }

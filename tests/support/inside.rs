@@ -82,10 +82,19 @@ pub fn run(test: impl Future<Output = ()>) {
 impl World {
     /// With the strategies `quick` and `trend`, and others of the given text.
     pub async fn start(exchange: RunningSim, at: SocketAddr, more: &str, composition: Composition) -> World {
+        let urls = (sim::config_urls(exchange.address, false), sim::config_urls(at, false));
+        World::configured(exchange, |text| text.replace(&urls.0, &urls.1) + more, composition).await
+    }
+
+    /// With the usual configuration, changed.
+    pub async fn configured(
+        exchange: RunningSim,
+        change: impl FnOnce(String) -> String,
+        composition: Composition,
+    ) -> World {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("journal");
-        let urls = sim::config_urls(exchange.address, false);
-        let text = daemon::configuration(&exchange, &journal).replace(&urls, &sim::config_urls(at, false)) + more;
+        let text = change(daemon::configuration(&exchange, &journal));
         let config = config::parse("test", &text, &[]).unwrap_or_else(|faults| panic!("{faults:?}"));
         let daemon = Daemon::start(&config, composition).await.unwrap();
         let seen = Seen::default();

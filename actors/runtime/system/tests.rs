@@ -25,7 +25,8 @@ async fn system(world: &World) -> SystemHandle {
     let second = Duration::from_secs(1);
     let stop = StopPlan::new(Component::ALL.to_vec(), second, 3 * second, 6 * second).unwrap();
     let (lane, probe_every) = (world.lane.clone(), 60 * second);
-    let options = SystemOptions { lane, network, accounts: vec![], streams: vec![], stop, probe_every };
+    let options =
+        SystemOptions { lane, network, accounts: vec![], streams: vec![], stop, probe_every, definitions: None };
     let handle = start(options).await.unwrap();
     world.go();
     handle
@@ -159,6 +160,7 @@ async fn without_an_exchange_everything_comes_back_unsent_and_the_stop_is_clean(
             streams,
             stop: StopPlan::default(),
             probe_every: Duration::from_secs(1),
+            definitions: None,
         };
         let handle = start(options).await.unwrap();
         for _ in 0..40 {

@@ -5,7 +5,7 @@
 use super::decode::DecodeError;
 use super::decode::definitions::{ExchangeInfo, exchange_info, leverage_brackets};
 use crate::id::AssetIx;
-use crate::instrument::{Definition, DefinitionError, InstrumentSpec, Universe};
+use crate::instrument::{ContractStatus, Definition, DefinitionError, Instrument, Universe};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -50,40 +50,65 @@ pub fn from_json(bytes: &[u8]) -> Result<ExchangeInfo, InstrumentsError> {
     Ok(info)
 }
 
-/// The definitions to admit for what the exchange says, in order: assets, then instruments. None for what is known already.
-pub fn plan(universe: &Universe, info: &ExchangeInfo) -> Result<Vec<Definition>, DefinitionError> {
-    plan_of(universe, &info.assets, &info.instruments)
+/// What to admit for what the exchange says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// In order: assets, then instruments. None for what is known already.
+    pub definitions: Vec<Definition>,
+    /// Contracts that cannot be followed. One that was known is halted, one that was not stays unknown: it costs nobody else.
+    pub refused: Vec<DefinitionError>,
 }
 
-fn plan_of(
-    universe: &Universe,
-    assets: &[String],
-    instruments: &[InstrumentSpec],
-) -> Result<Vec<Definition>, DefinitionError> {
-    let (mut grown, mut plan) = (universe.clone(), Vec::new());
-    for name in assets {
-        if grown.asset(name).is_none() {
-            let next = u16::try_from(grown.assets().count()).map_err(|_| DefinitionError::Full)?;
-            let definition = Definition::Asset { asset: AssetIx(next), name: name.as_str().into() };
-            grown.define(&definition)?;
-            plan.push(definition);
-        }
+/// Compares what is known with all that the exchange says. A known contract of which it says nothing any more is closed.
+pub fn plan(universe: &Universe, info: &ExchangeInfo) -> Plan {
+    let (mut grown, mut plan) = (universe.clone(), Plan::default());
+    for name in info.assets.iter().filter(|name| universe.asset(name).is_none()) {
+        let next = u16::try_from(grown.assets().count()).map(AssetIx).map_err(|_| DefinitionError::Full);
+        let definition = next.map(|asset| Definition::Asset { asset, name: name.as_str().into() });
+        plan.take(definition.map(|definition| vec![definition]), &mut grown);
     }
-    for spec in instruments {
-        for definition in grown.plan(spec)? {
-            grown.define(&definition)?;
-            plan.push(definition);
+    for spec in &info.instruments {
+        let planned = grown.plan(spec);
+        if planned.is_err() {
+            plan.end(universe.by_name(&spec.name), ContractStatus::Halted, &mut grown);
         }
+        plan.take(planned, &mut grown);
     }
-    Ok(plan)
+    let told = |name: &str| info.instruments.iter().any(|spec| spec.name == name);
+    for gone in universe.instruments().iter().filter(|i| !told(&i.name)) {
+        plan.end(Some(gone), ContractStatus::Close, &mut grown);
+    }
+    plan
+}
+
+impl Plan {
+    fn take(&mut self, planned: Result<Vec<Definition>, DefinitionError>, grown: &mut Universe) {
+        let defined = planned.and_then(|definitions| {
+            for definition in definitions {
+                grown.define(&definition)?;
+                self.definitions.push(definition);
+            }
+            Ok(())
+        });
+        self.refused.extend(defined.err());
+    }
+
+    /// Ends an instrument that was tradable.
+    fn end(&mut self, known: Option<&Instrument>, status: ContractStatus, grown: &mut Universe) {
+        let Some(known) = known.filter(|i| i.is_tradable()) else { return };
+        let ended = Instrument { version: known.version + 1, status, ..known.clone() };
+        self.take(Ok(vec![Definition::Instrument(Box::new(ended))]), grown);
+    }
 }
 
 /// A universe of what the exchange says, and nothing else.
 pub fn universe_of(info: &ExchangeInfo) -> Result<Universe, InstrumentsError> {
     let mut universe = Universe::default();
-    for definition in plan(&universe, info)? {
-        universe.define(&definition)?;
+    let Plan { definitions, refused } = plan(&universe, info);
+    if let Some(error) = refused.into_iter().next() {
+        return Err(error.into());
     }
+    definitions.iter().try_for_each(|definition| universe.define(definition))?;
     Ok(universe)
 }
 
@@ -117,6 +142,58 @@ mod tests {
     fn what_is_known_is_not_defined_again() {
         let info = builtin().expect("valid");
         let universe = universe_of(&info).expect("valid");
-        assert_eq!(plan(&universe, &info), Ok(Vec::new()));
+        assert_eq!(plan(&universe, &info), Plan::default());
+    }
+
+    fn told(plan: &Plan) -> Vec<(&str, u16, u32, ContractStatus)> {
+        let definitions = plan.definitions.iter().map(|definition| match definition {
+            Definition::Instrument(i) => (&*i.name, i.symbol.0, i.version, i.status),
+            other => panic!("{other:?}"),
+        });
+        definitions.collect()
+    }
+
+    #[test]
+    fn what_changed_is_a_new_version_and_what_cannot_be_followed_costs_nobody_else() {
+        use ContractStatus::{Close, Halted, Settling, Trading};
+        let info = builtin().expect("valid");
+        let universe = universe_of(&info).expect("valid");
+        let with = |change: &dyn Fn(&mut ExchangeInfo)| {
+            let mut changed = info.clone();
+            change(&mut changed);
+            plan(&universe, &changed)
+        };
+        // A coarser tick and a contract that settles.
+        let changed = with(&|info| {
+            info.instruments[0].price[2] = "0.50".to_owned();
+            info.instruments[1].status = Settling;
+        });
+        assert_eq!(told(&changed), [("BTCUSDT", 0, 2, Trading), ("ETHUSDT", 1, 2, Settling)]);
+        let Definition::Instrument(btc) = &changed.definitions[0] else { panic!("an instrument") };
+        assert_eq!(btc.price_text(btc.filters.price.tick), "0.5");
+        // A finer lot than the scale has: the old index ends, a new one begins.
+        let finer = with(&|info| {
+            info.instruments[0].quantity_decimals = 4;
+            info.instruments[0].lot[2] = "0.0001".to_owned();
+        });
+        assert_eq!(told(&finer), [("BTCUSDT", 0, 2, Halted), ("BTCUSDT", 2, 1, Trading)]);
+        // Numbers that cannot be true, and more decimals than money has: the known one halts, the unknown one stays unknown.
+        let wrong = with(&|info| {
+            let mut strange = info.instruments[1].clone();
+            (strange.name, strange.quantity_decimals) = ("STRANGEUSDT".to_owned(), 15);
+            info.instruments[0].lot[0] = "much".to_owned();
+            info.instruments[1].price[2] = "0.05".to_owned();
+            info.instruments.push(strange);
+        });
+        assert_eq!(told(&wrong), [("BTCUSDT", 0, 2, Halted), ("ETHUSDT", 1, 2, Trading)]);
+        assert_eq!(wrong.refused.len(), 2, "{:?}", wrong.refused);
+        // A contract of which nothing is said any more.
+        let gone = with(&|info| info.instruments.truncate(1));
+        assert_eq!(told(&gone), [("ETHUSDT", 1, 2, Close)]);
+        let mut closed = universe.clone();
+        gone.definitions.iter().for_each(|d| closed.define(d).expect("it follows"));
+        let mut less = info.clone();
+        less.instruments.truncate(1);
+        assert_eq!(plan(&closed, &less), Plan::default(), "told once");
     }
 }

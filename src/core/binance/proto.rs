@@ -81,6 +81,8 @@ pub enum Action {
     Http(HttpRequest),
     /// Offer an input to the lane.
     Offer(Input),
+    /// The exchange refused by a rule that we do not know so: have its definitions asked for anew.
+    LearnDefinitions,
     /// Something that an operator should read, once per kind and minute.
     Note(Note),
 }

@@ -18,7 +18,7 @@ use crate::command::{
     AccountReason, Answer, Outcome, Query, Report, VenueBalance, VenueCommand, VenueError, VenuePosition,
 };
 use crate::engine::driver::{Counterparty, Delivery};
-use crate::id::{AccountIx, SymbolIx};
+use crate::id::{AccountIx, SymbolIx, VenueOrderId};
 use crate::instrument::{Definition, DefinitionError, Universe};
 use crate::market::{Mark, MarketEvent, MarketInput};
 use crate::node::{encode_state, hash_bytes};
@@ -404,6 +404,32 @@ impl Venue {
     pub fn position(&self, account: AccountIx, symbol: SymbolIx) -> Option<VenuePosition> {
         let holding = self.accounts.get(&account)?.holdings.get(&symbol)?;
         self.universe.instrument(symbol).map(|instrument| holding.position(instrument))
+    }
+
+    /// The value, in the quote asset, of what was filled of an order up to `filled`; `None` when its trades are forgotten.
+    pub fn quote_filled(
+        &self,
+        account: AccountIx,
+        symbol: SymbolIx,
+        order: VenueOrderId,
+        filled: Quantity,
+    ) -> Option<Money> {
+        let instrument = self.universe.instrument(symbol)?;
+        let trades = self.accounts.get(&account)?.trades.get(&symbol);
+        let (mut left, mut value) = (self.orders.get(order)?.filled, Money::zero(instrument.quote));
+        // From the newest back, as most questions are about new orders; what was filled later is passed over.
+        for trade in trades.into_iter().flat_map(|t| t.iter().rev()).filter(|t| t.venue_id == order) {
+            let counts = left <= filled.mantissa();
+            left = left.checked_sub(trade.fill.quantity.mantissa())?;
+            if counts {
+                let part = instrument.notional(trade.fill.price, trade.fill.quantity).ok()?;
+                value = value.checked_add(part).ok()?;
+            }
+            if left <= 0 {
+                break;
+            }
+        }
+        (left == 0).then_some(value)
     }
 
     /// What a margin asset of the account carries.

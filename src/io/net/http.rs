@@ -7,6 +7,8 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{HeaderMap, Request};
 use hyper_util::rt::TokioIo;
+use qcat_core::binance::proto::ReplyHeaders;
+use qcat_core::time::Span;
 use std::cell::RefCell;
 use std::time::Duration;
 
@@ -32,6 +34,19 @@ pub struct HttpAnswer {
     pub headers: HeaderMap,
     /// The body.
     pub body: Bytes,
+}
+
+impl HttpAnswer {
+    /// The headers that tell of the exchange's limits.
+    pub fn reply_headers(&self) -> ReplyHeaders {
+        let number = |name: &str| self.headers.get(name)?.to_str().ok()?.trim().parse::<u32>().ok();
+        ReplyHeaders {
+            used_weight_1m: number("x-mbx-used-weight-1m"),
+            order_count_10s: number("x-mbx-order-count-10s"),
+            order_count_1m: number("x-mbx-order-count-1m"),
+            retry_after: number("retry-after").map(|secs| Span::from_secs(i64::from(secs))),
+        }
+    }
 }
 
 /// A request without an answer.

@@ -145,7 +145,7 @@ fn quantity_text(out: &mut String, i: &Instrument, mantissa: i64) {
 }
 
 /// Decimals that a step needs.
-fn decimals_of(mut step: i64, scale: u8) -> u8 {
+pub fn decimals_of(mut step: i64, scale: u8) -> u8 {
     let mut decimals = scale;
     while decimals > 0 && step % 10 == 0 && step != 0 {
         step /= 10;

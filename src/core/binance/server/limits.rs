@@ -27,10 +27,29 @@ impl Window {
     }
 }
 
+/// Requests that are refused with 429 before the address is banned: who does not wait does not read.
+const PATIENCE: u32 = 20;
+/// The first ban; each further one is twice as long, up to [`BAN_MAX`].
+const BAN: Span = Span::from_secs(120);
+const BAN_MAX: Span = Span::from_secs(3 * 86_400);
+
+/// Why a request is refused, and how long to wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Excess {
+    /// The minute's weight is used up: 429.
+    Limited(Span),
+    /// The address is banned: 418.
+    Banned(Span),
+}
+
 /// All counts.
 #[derive(Debug, Default)]
 pub struct Limits {
     weight: Window,
+    /// Refusals since the last request that was answered, bans so far, and the end of the last one.
+    refused: u32,
+    bans: u32,
+    banned_until: Ts,
     orders: BTreeMap<AccountIx, [Window; 2]>,
 }
 
@@ -38,10 +57,22 @@ const MINUTE: Span = Span::from_secs(60);
 const LENGTHS: [Span; 2] = [Span::from_secs(10), MINUTE];
 
 impl Limits {
-    /// Counts a request. `Err`: too much, try again after this long.
-    pub fn weigh(&mut self, weight: u32, now: Ts) -> Result<(), Span> {
-        let used = self.weight.add(weight, MINUTE, now);
-        if used > WEIGHT_MAX { Err(rest_of(MINUTE, now)) } else { Ok(()) }
+    /// Counts a request.
+    pub fn weigh(&mut self, weight: u32, now: Ts) -> Result<(), Excess> {
+        if now < self.banned_until {
+            return Err(Excess::Banned(whole_seconds(self.banned_until.since(now))));
+        }
+        if self.weight.add(weight, MINUTE, now) <= WEIGHT_MAX {
+            self.refused = 0;
+            return Ok(());
+        }
+        self.refused += 1;
+        if self.refused <= PATIENCE {
+            return Err(Excess::Limited(whole_seconds(rest_of(MINUTE, now))));
+        }
+        let ban = Span::from_nanos(BAN.nanos().saturating_mul(1 << self.bans.min(20)).min(BAN_MAX.nanos()));
+        (self.refused, self.bans, self.banned_until) = (0, self.bans + 1, now.plus(ban));
+        Err(Excess::Banned(ban))
     }
 
     /// Counts an order. `Err`: too many, try again after this long.
@@ -66,6 +97,11 @@ impl Limits {
         let (order_count_10s, order_count_1m) = (counts.map(|c| c.0), counts.map(|c| c.1));
         ReplyHeaders { used_weight_1m, order_count_10s, order_count_1m, retry_after: None }
     }
+}
+
+/// `Retry-After` has whole seconds: a part of one counts as one.
+fn whole_seconds(span: Span) -> Span {
+    Span::from_secs(span.nanos().div_euclid(1_000_000_000) + i64::from(span.nanos() % 1_000_000_000 > 0))
 }
 
 fn rest_of(length: Span, now: Ts) -> Span {

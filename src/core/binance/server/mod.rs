@@ -2,20 +2,25 @@
 //!
 //! In: requests and WebSocket text of clients, and time. Out: answers and frames. The market comes from a source of events in
 //! their own time ([`feed`]), shifted to now and paced by a speed factor. Clients are told apart by API key.
-//! Files: [`rest`] routes requests, [`params`] reads them, [`streams`] keeps subscriptions, [`feed`] paces the market.
+//! Files: [`rest`] routes requests, [`params`] reads them, [`answers`] prints what comes of them, [`limits`] counts, [`streams`] keeps subscriptions, [`feed`] paces the market.
 
 use super::decode::definitions::ExchangeInfo;
+use super::instruments;
 use super::print::{self, OrderFacts};
 use super::proto::{PeerId, ServerIn, ServerOut};
 use crate::book::Markets;
 use crate::command::{CommandId, Report};
 use crate::id::{AccountIx, SymbolIx};
+use crate::instrument::{ContractStatus, Definition, DefinitionError, Instrument, InstrumentSpec};
 use crate::market::{AggTrade, Candle, MarketEvent, MarketInput};
+use crate::num::{Money, Price, Quantity, Rounding, div_round, pow10};
+use crate::order::OrderReport;
 use crate::time::{Span, Ts};
 use crate::venue::{OutputKind, RequestKind, Venue, VenueOutput, VenueRequest};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+mod answers;
 pub mod feed;
 mod limits;
 mod params;
@@ -57,7 +62,7 @@ enum Waiting {
     /// An order or its cancellation.
     Order { cancel: bool },
     /// A list or object by query.
-    Query(rest::Shape),
+    Query(answers::Shape),
     /// `{"code":200,"msg":"success"}`, or a leverage answer.
     Acknowledge(String),
 }
@@ -87,6 +92,8 @@ pub struct SimExchange {
     limits: Limits,
     candles: BTreeMap<(SymbolIx, Span), VecDeque<Candle>>,
     sent: SentCounts,
+    /// How often `exchangeInfo` was asked for.
+    info_asked: u64,
     venue_out: Vec<VenueOutput>,
 }
 
@@ -121,6 +128,7 @@ impl SimExchange {
             limits: Limits::default(),
             candles: BTreeMap::new(),
             sent: SentCounts::default(),
+            info_asked: 0,
             venue_out: Vec::new(),
         };
         for (symbol, candle) in history {
@@ -137,6 +145,29 @@ impl SimExchange {
     /// The venue, to change its faults.
     pub fn venue_mut(&mut self) -> &mut Venue {
         &mut self.venue
+    }
+
+    /// Changes a contract while the exchange runs: what `exchangeInfo` tells of it, and what orders are held to. A contract that
+    /// needs a finer scale than before is only told so: the venue keeps to the old rules. False when there is no such contract.
+    pub fn redefine(&mut self, name: &str, change: impl FnOnce(&mut InstrumentSpec)) -> Result<bool, DefinitionError> {
+        let Some(spec) = self.info.instruments.iter_mut().find(|spec| spec.name == name) else { return Ok(false) };
+        change(spec);
+        let plan = instruments::plan(self.venue.universe(), &self.info);
+        if let Some(error) = plan.refused.into_iter().next() {
+            return Err(error);
+        }
+        let known = self.venue.universe().by_name(name).map(|i| i.symbol);
+        let keeps = |definition: &&Definition| match definition {
+            Definition::Asset { .. } => true,
+            Definition::Instrument(i) => Some(i.symbol) == known && i.status != ContractStatus::Halted,
+        };
+        plan.definitions.iter().filter(keeps).try_for_each(|definition| self.venue.define(definition))?;
+        Ok(true)
+    }
+
+    /// How often `exchangeInfo` was asked for.
+    pub fn info_asked(&self) -> u64 {
+        self.info_asked
     }
 
     /// What was sent so far.
@@ -279,20 +310,20 @@ impl SimExchange {
             OutputKind::Report(report) => self.user_event(output.account, &report, now, out),
             OutputKind::Outcome(outcome) => self.answered(
                 outcome.command,
-                |waiting, universe| rest::outcome(&outcome.outcome, waiting, universe, now),
+                |waiting, universe| answers::outcome(&outcome.outcome, waiting, universe, now),
                 output.account,
                 now,
                 out,
             ),
             OutputKind::Answer(answer) => self.answered(
                 answer.command,
-                |waiting, universe| rest::answer(&answer.result, waiting, universe, now),
+                |waiting, universe| answers::answer(&answer.result, waiting, universe, now),
                 output.account,
                 now,
                 out,
             ),
             OutputKind::Acknowledged { command, result } => {
-                self.answered(command, |waiting, _| rest::acknowledged(&result, waiting), output.account, now, out)
+                self.answered(command, |waiting, _| answers::acknowledged(&result, waiting), output.account, now, out)
             }
         }
     }
@@ -315,7 +346,10 @@ impl SimExchange {
         let universe = self.venue.universe();
         let mut raw = String::with_capacity(512);
         let printed = match report {
-            Report::Order(order) => print::order_update(&mut raw, order, &OrderFacts::default(), universe, now),
+            Report::Order(order) => {
+                let world = World { venue: &self.venue, markets: &self.markets, account };
+                print::order_update(&mut raw, order, &world.facts(order, order.exchange_time), universe, now)
+            }
             Report::Conditional(order) => print::algo_update(&mut raw, order, universe, now),
             Report::Account(account) => {
                 print::account_update(&mut raw, account, universe, now);
@@ -396,6 +430,33 @@ struct World<'a> {
     venue: &'a Venue,
     markets: &'a Markets,
     account: AccountIx,
+}
+
+/// Decimals of an average price at least; more where the tick has more.
+const AVERAGE_DECIMALS: u8 = 5;
+
+impl World<'_> {
+    /// What clients expect of an order and its report does not keep.
+    fn facts(&self, report: &OrderReport, created: Ts) -> OrderFacts {
+        let value = self.venue.quote_filled(self.account, report.symbol, report.venue_id, report.filled);
+        let quote_filled = value.filter(|_| report.filled != Quantity::ZERO);
+        let instrument = self.venue.universe().instrument(report.symbol);
+        let average = quote_filled.zip(instrument).and_then(|(value, i)| average_price(value, report.filled, i));
+        OrderFacts { average_price: average.unwrap_or_default(), quote_filled, created }
+    }
+}
+
+/// Value over quantity, rounded to the decimals in which the exchange tells it.
+fn average_price(value: Money, quantity: Quantity, instrument: &Instrument) -> Option<Price> {
+    let (price_scale, quantity_scale) = (instrument.price_scale, instrument.quantity_scale);
+    // A money mantissa over a quantity mantissa is a price of the remaining decimals.
+    let decimals = Money::SCALE.checked_sub(quantity_scale)?;
+    let kept = AVERAGE_DECIMALS
+        .max(print::decimals_of(instrument.filters.price.tick.mantissa(), price_scale))
+        .min(price_scale);
+    let coarse = pow10(decimals.checked_sub(kept)?).checked_mul(quantity.mantissa().into())?;
+    let average = div_round(value.mantissa(), coarse, Rounding::Nearest).checked_mul(pow10(price_scale - kept))?;
+    i64::try_from(average).ok().map(Price::from_mantissa)
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
-//! Requests: which path wants what, and how answers are printed.
+//! Requests: which path wants what.
 
+use super::answers::{Shape, error_body, status_of};
+use super::limits::Excess;
 use super::params::{Params, refuse};
-use super::{KEY_LIFE, Key, SimExchange, Waiting, World};
+use super::{KEY_LIFE, Key, SimExchange, Waiting};
 use crate::binance::decode::definitions::ExchangeInfo;
 use crate::binance::decode::market::interval;
-use crate::binance::print::{self, OrderFacts};
+use crate::binance::print;
 use crate::binance::proto::{PeerId, ReplyHeaders, ServerOut};
-use crate::command::{Answer, MarginType, Outcome, Query, TradeCursor, VenueError, VenuePosition};
+use crate::command::{MarginType, Query, TradeCursor, VenueError};
 use crate::id::{AccountIx, SymbolIx, TradeId};
-use crate::market::{BookLevels, Mark};
-use crate::num::Money;
+use crate::market::BookLevels;
 use crate::order::PositionMode;
 use crate::time::Ts;
 use crate::venue::RequestKind;
@@ -25,21 +26,6 @@ pub struct Call<'a> {
     pub signature_valid: bool,
 }
 
-/// How the answer to a question is printed.
-#[derive(Debug, Clone)]
-pub enum Shape {
-    Order,
-    OpenOrders(Option<SymbolIx>),
-    OpenConditionals(Option<SymbolIx>),
-    Trades { limit: usize, until: Option<Ts> },
-    Positions(Option<SymbolIx>),
-    Balances,
-    PositionMode,
-    MultiAssets,
-    SymbolConfig(Option<SymbolIx>),
-    AccountConfig,
-}
-
 /// What a request comes to at once, or what the venue is asked.
 enum Step {
     Body(String),
@@ -52,11 +38,17 @@ impl SimExchange {
     /// Takes a request: answers at once, or sends it on to the venue.
     pub(super) fn http(&mut self, call: &Call<'_>, now: Ts, out: &mut Vec<ServerOut>) {
         let reply = |status, headers, body| ServerOut::Reply { peer: call.peer, status, headers, body };
-        if let Err(wait) = self.limits.weigh(weight(call), now) {
+        if let Err(excess) = self.limits.weigh(weight(call), now) {
+            let (status, wait, text) = match excess {
+                Excess::Limited(wait) => {
+                    (429, wait, "Too many requests; current limit of IP is 2400 requests per minute.")
+                }
+                Excess::Banned(wait) => {
+                    (418, wait, "Way too many requests; IP banned. Please use the websocket to avoid bans.")
+                }
+            };
             let headers = ReplyHeaders { retry_after: Some(wait), ..ReplyHeaders::default() };
-            let body =
-                error_body(&refuse(-1003, "Too many requests; current limit of IP is 2400 requests per minute."));
-            return out.push(reply(429, headers, body));
+            return out.push(reply(status, headers, error_body(&refuse(-1003, text))));
         }
         let account = call.api_key.and_then(|key| self.accounts.get(key)).copied();
         let step = Params::read(call.query).and_then(|params| match public(call) {
@@ -115,6 +107,7 @@ impl SimExchange {
             "/fapi/v1/ping" => body.push_str("{}"),
             "/fapi/v1/time" => print::single::time(&mut body, now),
             "/fapi/v1/exchangeInfo" => {
+                self.info_asked += 1;
                 print::exchange_info(&mut body, &ExchangeInfo { server_time: now, ..self.info.clone() })
             }
             "/fapi/v1/depth" => {
@@ -200,10 +193,11 @@ impl SimExchange {
                 let kind = RequestKind::Cancel { symbol, order, conditional: false };
                 ask(kind, Waiting::Order { cancel: true })
             }
-            ("GET", "/fapi/v1/order" | "/fapi/v1/openOrder") => {
+            ("GET", path @ ("/fapi/v1/order" | "/fapi/v1/openOrder")) => {
+                let open_only = path.ends_with("openOrder");
                 let (symbol, order) =
                     (params.instrument(universe)?.symbol, params.order_ref("orderId", "origClientOrderId")?);
-                ask(RequestKind::Find { symbol, order, conditional: false }, Waiting::Query(Shape::Order))
+                ask(RequestKind::Find { symbol, order, conditional: false }, Waiting::Query(Shape::Order { open_only }))
             }
             ("DELETE", "/fapi/v1/algoOrder") => {
                 let order = params.order_ref("algoId", "clientAlgoId")?;
@@ -214,7 +208,10 @@ impl SimExchange {
             ("GET", "/fapi/v1/algoOrder") => {
                 let order = params.order_ref("algoId", "clientAlgoId")?;
                 let symbol = self.algo_symbol(account, params)?;
-                ask(RequestKind::Find { symbol, order, conditional: true }, Waiting::Query(Shape::Order))
+                ask(
+                    RequestKind::Find { symbol, order, conditional: true },
+                    Waiting::Query(Shape::Order { open_only: false }),
+                )
             }
             ("DELETE", path @ ("/fapi/v1/allOpenOrders" | "/fapi/v1/algoOpenOrders")) => {
                 let conditional = path.ends_with("algoOpenOrders");
@@ -354,157 +351,29 @@ fn public(call: &Call<'_>) -> bool {
 /// The weight of a call, as the exchange's reference gives it.
 fn weight(call: &Call<'_>) -> u32 {
     let has_symbol = call.query.contains("symbol=");
-    match (call.method, call.path) {
-        ("POST" | "PUT", "/fapi/v1/order" | "/fapi/v1/algoOrder") => 0,
-        ("GET", "/fapi/v1/openOrders" | "/fapi/v1/openAlgoOrders") if !has_symbol => 40,
-        ("GET", "/fapi/v1/positionSide/dual" | "/fapi/v1/multiAssetsMargin") => 30,
-        ("GET", "/fapi/v1/depth") => 20,
-        ("GET", "/fapi/v1/userTrades" | "/fapi/v3/balance" | "/fapi/v2/balance" | "/fapi/v1/klines") => 5,
-        (
-            "GET",
-            "/fapi/v3/positionRisk" | "/fapi/v2/positionRisk" | "/fapi/v1/symbolConfig" | "/fapi/v1/accountConfig",
-        ) => 5,
+    let limit = |default: u32| {
+        let told = call.query.split('&').find_map(|pair| pair.strip_prefix("limit="));
+        told.and_then(|value| value.parse().ok()).unwrap_or(default)
+    };
+    let Some(name) = call.path.strip_prefix("/fapi/").and_then(|path| path.get(3..)) else { return 1 };
+    match (call.method, name) {
+        ("POST" | "PUT", "order" | "algoOrder") => 0,
+        ("GET", "openOrders" | "openAlgoOrders") if !has_symbol => 40,
+        ("GET", "positionSide/dual" | "multiAssetsMargin") => 30,
+        ("GET", "depth") => match limit(500) {
+            0..=50 => 2,
+            51..=100 => 5,
+            101..=500 => 10,
+            _ => 20,
+        },
+        ("GET", "klines") => match limit(500) {
+            0..=99 => 1,
+            100..=499 => 2,
+            500..=1000 => 5,
+            _ => 10,
+        },
+        ("GET", "premiumIndex") if !has_symbol => 10,
+        ("GET", "userTrades" | "balance" | "positionRisk" | "symbolConfig" | "accountConfig") => 5,
         _ => 1,
     }
-}
-
-/// The HTTP status of an error.
-fn status_of(error: &VenueError) -> u16 {
-    match error.code {
-        -2014 | -2015 => 401,
-        -1007 => 408,
-        -1008 => 503,
-        -1003 | -1015 => 429,
-        -5000 => 404,
-        _ => 400,
-    }
-}
-
-fn error_body(error: &VenueError) -> String {
-    let mut body = String::new();
-    print::error(&mut body, error);
-    body
-}
-
-/// Prints the outcome of a place, modify or cancel.
-pub fn outcome(outcome: &Outcome, waiting: &Waiting, world: &World<'_>, now: Ts) -> (u16, String) {
-    let mut body = String::new();
-    let universe = world.venue.universe();
-    let printed = match (outcome, waiting) {
-        (Outcome::Order(report), _) => {
-            print::order(&mut body, report, &OrderFacts { created: now, ..OrderFacts::default() }, universe)
-        }
-        (Outcome::Conditional(report), Waiting::Order { cancel: true }) => {
-            print::algo_canceled(&mut body, report);
-            true
-        }
-        (Outcome::Conditional(report), _) => print::algo_order(&mut body, report, now, universe),
-        (Outcome::Rejected(error) | Outcome::Unknown(error), _) => return (status_of(error), error_body(error)),
-        _ => false,
-    };
-    if printed {
-        (200, body)
-    } else {
-        (500, error_body(&refuse(-1000, "An unknown error occurred while processing the request.")))
-    }
-}
-
-/// Prints `{"code":200,…}` or the error.
-pub fn acknowledged(result: &Result<(), VenueError>, waiting: &Waiting) -> (u16, String) {
-    match (result, waiting) {
-        (Err(error), _) => (status_of(error), error_body(error)),
-        (Ok(()), Waiting::Acknowledge(body)) => (200, body.clone()),
-        (Ok(()), _) => (200, "{}".to_owned()),
-    }
-}
-
-/// Prints the answer to a question.
-pub fn answer(result: &Result<Answer, VenueError>, waiting: &Waiting, world: &World<'_>, now: Ts) -> (u16, String) {
-    let answer = match result {
-        Ok(answer) => answer,
-        Err(error) => return (status_of(error), error_body(error)),
-    };
-    if matches!(answer, Answer::NoSuchOrder) {
-        return (400, error_body(&refuse(-2013, "Order does not exist.")));
-    }
-    let Waiting::Query(shape) = waiting else { return (500, String::new()) };
-    let mut body = String::new();
-    print_answer(&mut body, answer, shape, world, now);
-    (200, body)
-}
-
-fn print_answer(body: &mut String, answer: &Answer, shape: &Shape, world: &World<'_>, now: Ts) {
-    let universe = world.venue.universe();
-    let wanted = |only: &Option<SymbolIx>, symbol: SymbolIx| only.is_none_or(|only| only == symbol);
-    match (answer, shape) {
-        (Answer::Order(report), _) => {
-            print::order(
-                body,
-                report,
-                &OrderFacts { created: report.exchange_time, ..OrderFacts::default() },
-                universe,
-            );
-        }
-        (Answer::Conditional(report), _) => {
-            print::algo_order(body, report, report.exchange_time, universe);
-        }
-        (Answer::OpenOrders(orders), Shape::OpenOrders(only)) => {
-            print::list(body, orders.iter().filter(|o| wanted(only, o.symbol)), |out, order| {
-                print::order(
-                    out,
-                    order,
-                    &OrderFacts { created: order.exchange_time, ..OrderFacts::default() },
-                    universe,
-                )
-            });
-        }
-        (Answer::OpenConditionals(orders), Shape::OpenConditionals(only)) => {
-            print::list(body, orders.iter().filter(|o| wanted(only, o.symbol)), |out, order| {
-                print::algo_order(out, order, order.exchange_time, universe)
-            });
-        }
-        (Answer::Trades { trades, .. }, Shape::Trades { limit, until }) => {
-            let wanted = trades.iter().filter(|t| until.is_none_or(|until| t.fill.exchange_time <= until));
-            print::list(body, wanted.take(*limit), |out, trade| print::user_trade(out, trade, universe));
-        }
-        (Answer::Positions(positions), Shape::Positions(only)) => print_positions(body, positions, *only, world, now),
-        (Answer::Balances(balances), _) => {
-            print::list(body, balances, |out, balance| {
-                let available = world.venue.margin(world.account, balance.wallet.asset).map(|m| m.available);
-                print::balance(out, balance, available.unwrap_or(Money::zero(balance.wallet.asset)), universe, now);
-                true
-            });
-        }
-        (Answer::Settings(settings), Shape::PositionMode) => print::single::position_mode(body, settings.position_mode),
-        (Answer::Settings(settings), Shape::MultiAssets) => print::single::multi_assets(body, settings.multi_assets),
-        (Answer::Settings(settings), Shape::SymbolConfig(only)) => {
-            print::list(body, settings.symbols.iter().filter(|s| wanted(only, s.symbol)), |out, symbol| {
-                print::symbol_settings(out, symbol, universe)
-            });
-        }
-        (Answer::Settings(settings), _) => {
-            let hedge = settings.position_mode == PositionMode::Hedge;
-            let multi = settings.multi_assets;
-            body.push_str(&format!(
-                r#"{{"feeTier":0,"canTrade":true,"canDeposit":true,"canWithdraw":true,"dualSidePosition":{hedge},"updateTime":0,"multiAssetsMargin":{multi},"tradeGroupId":-1}}"#
-            ));
-        }
-        // The venue answers each question in its own kind.
-        _ => body.push_str("{}"),
-    }
-}
-
-fn print_positions(body: &mut String, all: &[VenuePosition], only: Option<SymbolIx>, world: &World<'_>, now: Ts) {
-    let wanted = all.iter().filter(|p| only.is_none_or(|only| only == p.symbol));
-    print::list(body, wanted, |out, position| {
-        let market = world.markets.market(position.symbol);
-        let price = market.reference_price().unwrap_or(position.entry_price);
-        let unknown = Mark {
-            mark_price: price,
-            index_price: price,
-            funding_rate: crate::num::Rate::ZERO,
-            next_funding: Ts::ZERO,
-        };
-        print::position(out, position, &market.mark.unwrap_or(unknown), world.venue.universe(), now)
-    });
 }

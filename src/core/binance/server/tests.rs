@@ -202,6 +202,62 @@ fn an_order_lives_through_rest_and_the_user_stream() {
 }
 
 #[test]
+fn an_order_tells_its_average_price_and_is_open_or_not() {
+    let mut client = Client::new(Span::from_secs(60));
+    // Large enough to go through several levels.
+    let market = "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=3.000&newOrderRespType=RESULT&newClientOrderId=big";
+    let (_, placed) = client.signed("POST", "/fapi/v1/order", market);
+    assert_eq!(placed["status"], "FILLED", "{placed}");
+    let (_, asked) = client.signed("GET", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=big");
+    let (_, trades) = client.signed("GET", "/fapi/v1/userTrades", "symbol=BTCUSDT&limit=1000");
+    let trades = trades.as_array().expect("a list");
+    let sum = |name: &str| -> f64 {
+        let number = |t: &Value| t[name].as_str().expect("text").parse::<f64>().expect("a number");
+        trades.iter().map(number).sum()
+    };
+    assert!(trades.len() > 1, "one price would prove nothing");
+    let expected = format!("{:.5}", sum("quoteQty") / sum("qty"));
+    for order in [&placed, &asked] {
+        let text = |name: &str| order[name].as_str().expect("text").trim_end_matches('0').to_owned();
+        assert_eq!(text("avgPrice"), expected.trim_end_matches('0'), "{order}");
+        assert!(
+            (order["cumQuote"].as_str().expect("text").parse::<f64>().expect("a number") - sum("quoteQty")).abs()
+                < 1e-6
+        );
+    }
+    let mut code = |path, id: &str| client.code("GET", path, &format!("symbol=BTCUSDT&origClientOrderId={id}"));
+    assert_eq!(code("/fapi/v1/openOrder", "big"), (400, -2013), "it is over");
+    let (_, open) = client.signed("POST", "/fapi/v1/order", &format!("{LIMIT}&newClientOrderId=small"));
+    assert_eq!((open["status"].as_str(), open["avgPrice"].as_str()), (Some("NEW"), Some("0.0")));
+    assert_eq!(client.signed("GET", "/fapi/v1/openOrder", "symbol=BTCUSDT&origClientOrderId=small").0, 200);
+    client.signed("DELETE", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=small");
+    assert_eq!(client.code("GET", "/fapi/v1/openOrder", "symbol=BTCUSDT&origClientOrderId=small"), (400, -2013));
+    assert_eq!(client.signed("GET", "/fapi/v1/order", "symbol=BTCUSDT&origClientOrderId=small").0, 200);
+}
+
+#[test]
+fn a_contract_changes_while_the_exchange_runs() {
+    let mut client = Client::new(Span::from_secs(60));
+    assert_eq!(client.signed("POST", "/fapi/v1/order", &LIMIT.replace("50000.0", "50000.1")).0, 200);
+    let coarse = |spec: &mut InstrumentSpec| {
+        spec.price[0] = "0.50".to_owned();
+        spec.price[2] = "0.50".to_owned();
+    };
+    assert_eq!(client.exchange.redefine("BTCUSDT", coarse), Ok(true));
+    assert_eq!(client.code("POST", "/fapi/v1/order", &LIMIT.replace("50000.0", "50000.1")), (400, -4014));
+    assert_eq!(client.signed("POST", "/fapi/v1/order", &LIMIT.replace("50000.0", "50000.5")).0, 200);
+    let settles = |spec: &mut InstrumentSpec| spec.status = ContractStatus::Settling;
+    assert_eq!(client.exchange.redefine("BTCUSDT", settles), Ok(true));
+    assert_ne!(client.signed("POST", "/fapi/v1/order", LIMIT).0, 200);
+    let (_, info) = client.call("GET", "/fapi/v1/exchangeInfo", "", None, false);
+    let told = info["symbols"].as_array().and_then(|s| s.iter().find(|s| s["symbol"] == "BTCUSDT")).expect("listed");
+    assert_eq!(told["status"], "SETTLING");
+    let tick = told["filters"].as_array().and_then(|f| f.iter().find(|f| f["filterType"] == "PRICE_FILTER"));
+    assert_eq!(tick.expect("a filter")["tickSize"], "0.50");
+    assert_eq!((client.exchange.info_asked(), client.exchange.redefine("NOPE", |_| {})), (1, Ok(false)));
+}
+
+#[test]
 fn a_listen_key_lives_an_hour_and_ends_with_a_word() {
     let mut client = Client::new(Span::from_secs(2));
     let path = "/fapi/v1/listenKey";
@@ -243,7 +299,31 @@ fn weight_and_orders_are_counted_and_bounded() {
     let (n, wait) = refused.expect("it is refused in the end");
     assert_eq!(n, 2400 / 20);
     assert!(wait.is_some_and(|w| w > Span::ZERO && w <= Span::from_secs(60)), "{wait:?}");
-    client.now = client.now.plus(Span::from_secs(60));
+    // Who goes on all the same is banned, and longer the second time.
+    let status = |client: &mut Client| {
+        let peer = client.send("GET", "/fapi/v1/ping", "", None, false);
+        let reply = client.out.iter().find_map(|out| match out {
+            ServerOut::Reply { peer: to, status, headers, .. } if *to == peer => Some((*status, headers.retry_after)),
+            _ => None,
+        });
+        reply.expect("an answer")
+    };
+    for ban in [120, 240] {
+        let mut refused = (429, None);
+        while refused.0 == 429 {
+            client.send("GET", "/fapi/v1/depth", "symbol=BTCUSDT&limit=1000", None, false);
+            refused = status(&mut client);
+        }
+        assert!(refused.0 == 418 && refused.1.is_some_and(|w| w.nanos() > (ban - 2) * 1_000_000_000), "{refused:?}");
+        client.now = client.now.plus(Span::from_secs(ban - 10));
+        assert_eq!(status(&mut client).0, 418, "until it is over");
+        client.now = client.now.plus(Span::from_secs(11));
+        assert_eq!(status(&mut client).0, 200);
+        while status(&mut client).0 == 200 {
+            client.send("GET", "/fapi/v1/depth", "symbol=BTCUSDT&limit=1000", None, false);
+        }
+    }
+    client.now = client.now.floor(Span::from_secs(60)).plus(Span::from_secs(60));
     let codes: Vec<i64> =
         (0..400).map(|_| client.code("POST", "/fapi/v1/order", LIMIT).1).take_while(|c| *c != -1015).collect();
     assert_eq!(codes.len(), 300, "orders of one account in ten seconds");

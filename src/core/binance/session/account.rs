@@ -299,6 +299,7 @@ impl AccountSession {
             Meaning::ListenKey if matches!(pending, Pending::ExtendKey) => {
                 self.restart(StreamFault::LinkLost, true, world.now, out);
             }
+            Meaning::Definition => out.push(Action::LearnDefinitions),
             Meaning::ListenKey | Meaning::Refused | Meaning::Unknown | Meaning::RateLimited => {}
         }
         self.refused(pending, status, error, headers.retry_after, world, out);

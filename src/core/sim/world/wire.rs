@@ -173,7 +173,7 @@ impl Wire {
             }
             Action::Http(request) => self.request(who, request, now),
             // Not the network's.
-            Action::Offer(_) | Action::Note(_) => {}
+            Action::Offer(_) | Action::Note(_) | Action::LearnDefinitions => {}
         }
     }
 
