@@ -132,7 +132,7 @@ fn the_daemon_over_sockets_and_the_replay_of_its_journal_agree() {
             let replayed = replay::run(Arc::new(RealDisk), &journal, Arc::new(Registry::builtin()), None).unwrap();
             assert!(replayed.is_same(), "life {life}: {:?} {:?}", replayed.difference, replayed.fault);
             assert_eq!(replayed.starts, life as u64 + 1);
-            assert!(replayed.decisions > 8 && replayed.inputs > 100, "{replayed:?}");
+            assert!(replayed.decisions >= 4 && replayed.inputs > 20, "{replayed:?}");
             assert_eq!(format!("{:016x}", replayed.state_hash), format!("{:016x}", told_hash(folder.path())));
         }
         first_difference_is_printed(&journal, folder.path());
