@@ -182,7 +182,8 @@ impl Samples {
 struct Results {
     orders: Samples,
     cancels: Samples,
-    quiet: Samples,
+    ticks: Samples,
+    diffs: Samples,
     decode: Samples,
 }
 
@@ -196,7 +197,8 @@ fn run(frames: usize, durability: Durability) {
     println!("journal {durability:?}");
     results.orders.print("frame -> signed order");
     results.cancels.print("frame -> signed cancel");
-    results.quiet.print("frame without request");
+    results.ticks.print("quote or trade, no request");
+    results.diffs.print("depth diff, no request");
     results.decode.print("decode alone");
     if durability == Durability::Group {
         bare_sync(dir.path()).print("bare pwrite and fdatasync");
@@ -231,6 +233,8 @@ async fn measure(dir: std::path::PathBuf, frames: usize, durability: Durability)
 
 /// One frame: up to the signed bytes of its first order, or until the lane is at rest.
 async fn one(world: &World, results: &mut Results, link: qcat_core::binance::proto::LinkId, bytes: &[u8]) {
+    // A frame comes to a thread that was just asked by the runtime.
+    tokio::task::yield_now().await;
     world.sent.set(None);
     let before = allocations();
     let begin = Instant::now();
@@ -243,8 +247,13 @@ async fn one(world: &World, results: &mut Results, link: qcat_core::binance::pro
     match world.sent.take() {
         Some(sent) if sent.places => results.orders.push(sent.at - begin, sent.allocations - before),
         Some(sent) => results.cancels.push(sent.at - begin, sent.allocations - before),
-        None => results.quiet.push(end - begin, after - before),
+        None if is_diff(bytes) => results.diffs.push(end - begin, after - before),
+        None => results.ticks.push(end - begin, after - before),
     }
+}
+
+fn is_diff(bytes: &[u8]) -> bool {
+    bytes.windows(5).any(|window| window == b"\"pu\":")
 }
 
 /// What the disk takes for a record alone.

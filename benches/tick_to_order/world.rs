@@ -235,9 +235,9 @@ impl World {
 
     /// The request as the shell makes it; the first one that places an order, or any, is remembered.
     fn request(&self, whose: Whose, request: HttpRequest) -> Outgoing {
-        let target = seat::target(&request, Some(&self.signer)).expect("there is a signer");
+        let HttpRequest { id, method, path, query, auth, .. } = request;
+        let target = seat::target(path, query, auth, Some(&self.signer)).expect("there is a signer");
         let (at, allocations) = (Instant::now(), (self.allocations)());
-        let HttpRequest { id, method, path, .. } = request;
         let places = method == Method::Post && path == encode::ORDER;
         if self.sent.get().is_none_or(|sent| places && !sent.places) {
             self.sent.set(Some(Sent { at, allocations, places }));

@@ -146,30 +146,40 @@ const POW10_I64: [i64; 19] = {
     table
 };
 
-/// Writes a mantissa as decimal text with exactly `decimals` digits after the point, or more if the value needs them.
+/// Appends a mantissa as decimal text with exactly `decimals` digits after the point, or more if the value needs them.
+/// `scale` is 38 at most.
 pub fn write_mantissa(out: &mut String, mantissa: i128, scale: u8, decimals: u8) {
-    use fmt::Write;
+    // An i128 has at most 39 digits; zeros stand to the left of them up to the point.
+    const ROOM: usize = 40;
+    let mut digits = [b'0'; ROOM];
+    let mut start = ROOM;
+    let mut large = mantissa.unsigned_abs();
+    while large > u64::MAX as u128 {
+        start -= 1;
+        digits[start] += (large % 10) as u8;
+        large /= 10;
+    }
+    let mut rest = large as u64;
+    while rest > 0 {
+        start -= 1;
+        digits[start] += (rest % 10) as u8;
+        rest /= 10;
+    }
+    let point = ROOM - usize::from(scale);
+    let begin = start.min(point - 1);
+    let mut end = ROOM;
+    while end > point + usize::from(decimals) && digits[end - 1] == b'0' {
+        end -= 1;
+    }
     if mantissa < 0 {
         out.push('-');
     }
-    let unit = pow10(scale) as u128;
-    let magnitude = mantissa.unsigned_abs();
-    let (whole, mut fraction) = (magnitude / unit, magnitude % unit);
-    let mut digits = scale;
-    while digits > decimals && fraction.is_multiple_of(10) {
-        fraction /= 10;
-        digits -= 1;
-    }
-    // Writing to a String cannot fail.
-    let _ = write!(out, "{whole}");
-    if digits > 0 {
-        let _ = write!(out, ".{fraction:0width$}", width = digits as usize);
-    }
-    for _ in digits..decimals {
-        if digits == 0 && !out.contains('.') {
-            out.push('.');
-        }
-        out.push('0');
+    let text = |from: usize, to: usize| std::str::from_utf8(&digits[from..to]).expect("digits are ASCII");
+    out.push_str(text(begin, point));
+    if end > point || decimals > 0 {
+        out.push('.');
+        out.push_str(text(point, end));
+        (end - point..usize::from(decimals)).for_each(|_| out.push('0'));
     }
 }
 
@@ -566,6 +576,12 @@ mod tests {
         assert_eq!(text(6_180_000_000_000, 8, 0), "61800");
         assert_eq!(text(-5, 3, 0), "-0.005");
         assert_eq!(text(5, 0, 3), "5.000");
+        assert_eq!(text(i128::MIN, 38, 0), "-1.70141183460469231731687303715884105728");
+        assert_eq!(text(0, 8, 2), "0.00");
+        // What stands there already does not matter.
+        let mut query = String::from("price=0.5&quantity=");
+        write_mantissa(&mut query, 7, 0, 1);
+        assert_eq!(query, "price=0.5&quantity=7.0");
         assert_eq!(text(15, 1, 3), "1.500");
     }
 

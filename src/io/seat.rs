@@ -5,7 +5,7 @@
 
 use crate::shell::panic_text;
 use crate::sign::Signer;
-use qcat_core::binance::proto::{Action, Auth, HttpRequest, Incoming};
+use qcat_core::binance::proto::{Action, Auth, Incoming};
 use qcat_core::binance::session::{Session, World};
 use qcat_core::event::Input;
 use qcat_core::instrument::Universe;
@@ -124,44 +124,32 @@ impl<S: Session> Seat<S> {
 }
 
 /// What stands behind the method in the request line: path and query, signed where it has to be. `None`: it has to prove
-/// something, and there is no signer.
-pub fn target(request: &HttpRequest, signer: Option<&Signer>) -> Option<String> {
-    let HttpRequest { path, query, auth, .. } = request;
-    let mut target = String::with_capacity(path.len() + 1 + query.len() + Signer::ROOM);
-    target.push_str(path);
-    if !query.is_empty() {
-        target.push('?');
+/// something, and there is no signer. Made in place of the query.
+pub fn target(path: &str, mut query: String, auth: Auth, signer: Option<&Signer>) -> Option<String> {
+    if !query.is_empty() || auth == Auth::Signed {
+        query.insert(0, '?');
     }
-    let begin = target.len();
-    target.push_str(query);
+    query.insert_str(0, path);
     match (auth, signer) {
         (Auth::None, _) | (Auth::Key, Some(_)) => {}
-        (Auth::Signed, Some(signer)) => {
-            if query.is_empty() {
-                target.push('?');
-            }
-            signer.sign_from(&mut target, begin + usize::from(query.is_empty()));
-        }
+        (Auth::Signed, Some(signer)) => signer.sign_from(&mut query, path.len() + 1),
         (_, None) => return None,
     }
-    Some(target)
+    Some(query)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use qcat_core::binance::proto::{Method, RequestId};
-    use qcat_core::time::Span;
 
-    fn request(query: &str, auth: Auth) -> HttpRequest {
-        let (id, method, path) = (RequestId(1), Method::Post, "/fapi/v1/order");
-        HttpRequest { id, method, path, query: query.to_owned(), auth, timeout: Span::from_secs(1), urgent: true }
+    fn made(query: &str, auth: Auth, signer: Option<&Signer>) -> Option<String> {
+        target("/fapi/v1/order", query.to_owned(), auth, signer)
     }
 
     #[test]
     fn a_target_is_path_and_query_and_the_signature_of_the_query_alone() {
         let signer = Signer::new(&"secret".to_owned().into());
-        let plain = |query, auth| target(&request(query, auth), Some(&signer)).unwrap();
+        let plain = |query, auth| made(query, auth, Some(&signer)).unwrap();
         assert_eq!(plain("", Auth::None), "/fapi/v1/order");
         assert_eq!(plain("a=b", Auth::Key), "/fapi/v1/order?a=b");
         for query in ["a=b&c=d", ""] {
@@ -170,8 +158,8 @@ mod tests {
             assert_eq!(path, "/fapi/v1/order");
             assert!(signed.starts_with(query) && signer.verify(signed), "{signed}");
         }
-        assert_eq!(target(&request("a=b", Auth::None), None).as_deref(), Some("/fapi/v1/order?a=b"));
-        assert_eq!(target(&request("a=b", Auth::Signed), None), None);
-        assert_eq!(target(&request("a=b", Auth::Key), None), None);
+        assert_eq!(made("a=b", Auth::None, None).as_deref(), Some("/fapi/v1/order?a=b"));
+        assert_eq!(made("a=b", Auth::Signed, None), None);
+        assert_eq!(made("a=b", Auth::Key, None), None);
     }
 }

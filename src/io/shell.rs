@@ -194,11 +194,11 @@ impl<S: Session + 'static> Shell<S> {
 
     fn request(self: &Rc<Self>, request: HttpRequest) {
         let signer = self.credentials.as_ref().map(|credentials| &credentials.signer);
-        let Some(target) = target(&request, signer) else {
+        let HttpRequest { id, method, path, query, auth, timeout, urgent: _ } = request;
+        let Some(target) = target(path, query, auth, signer) else {
             self.seat.host().note("credentials_missing", "a signed request was asked for without an API key");
-            return self.handle(Incoming::Failed { id: request.id, written: false, timed_out: false });
+            return self.handle(Incoming::Failed { id, written: false, timed_out: false });
         };
-        let HttpRequest { id, method, path, query: _, auth, timeout, urgent: _ } = request;
         let key = self.credentials.as_ref().filter(|_| auth != Auth::None).map(|credentials| credentials.key.clone());
         let timeout = Duration::from_nanos(timeout.nanos().unsigned_abs());
         let shell = Rc::downgrade(self);

@@ -23,9 +23,6 @@ impl Signer {
         Signer { mac }
     }
 
-    /// Bytes that a signature adds to a query.
-    pub const ROOM: usize = "&signature=".len() + 64;
-
     /// Appends `&signature=` and the signature of what stands in `query`.
     pub fn sign(&self, query: &mut String) {
         self.sign_from(query, 0);

@@ -74,35 +74,37 @@ impl Inner {
         if self.state.get() == LaneState::Closed {
             return Turn::Over;
         }
-        self.maintain();
+        // Reading the clocks is dear enough to be done once for an input and for the look that finds nothing.
+        let mut now = self.pace.now();
+        self.maintain(now);
         for _ in 0..self.options.batch.max(1) {
             self.release();
             if self.state.get() != LaneState::Running {
                 return Turn::Idle(LONGEST_WAIT);
             }
-            let Some(input) = self.next_input() else { return Turn::Idle(self.wait()) };
-            self.admit(input);
+            let Some(input) = self.next_input(now) else { return Turn::Idle(self.wait(now)) };
+            self.admit(now, input);
+            now = self.pace.now();
         }
         self.release();
         Turn::More
     }
 
     /// Goes on after a failed sync, and sees to snapshots.
-    fn maintain(&self) {
+    fn maintain(&self, now: Ts) {
         if !matches!(self.state.get(), LaneState::Running | LaneState::Broken) {
             return;
         }
         let result = self.core.borrow_mut().journal().maintain();
         match result {
-            Ok(()) => self.see_to_snapshots(),
+            Ok(()) => self.see_to_snapshots(now),
             Err(AppendError::DiskFull) => self.disk_is_full(),
             Err(error) => self.die(&error),
         }
     }
 
     /// What is admitted next: the latch, a timer that is due, what waits. A timer never comes twice before what waits.
-    fn next_input(&self) -> Option<Input> {
-        let now = self.pace.now();
+    fn next_input(&self, now: Ts) -> Option<Input> {
         let mut core = self.core.borrow_mut();
         if let Some((setting, reason)) = self.latch.get()
             && setting != core.latch_seen
@@ -121,19 +123,18 @@ impl Inner {
         waiting.or(timer)
     }
 
-    fn wait(&self) -> Duration {
+    fn wait(&self, now: Ts) -> Duration {
         let core = self.core.borrow();
-        let now = self.pace.now();
         let timer = core.engine.next_timer().map_or(Ts::MAX, |(at, _)| at);
         let nanos = timer.min(core.snapshot_due).since(now).nanos().max(0);
         Duration::from_nanos(nanos.unsigned_abs()).min(LONGEST_WAIT)
     }
 
-    /// One input, from its number to its journaled decisions.
-    pub(super) fn admit(&self, input: Input) {
+    /// One input, from its number and time to its journaled decisions.
+    pub(super) fn admit(&self, now: Ts, input: Input) {
         let (seq, at, refused) = {
             let mut core = self.core.borrow_mut();
-            let admitted = core.engine.admit(self.pace.now(), input);
+            let admitted = core.engine.admit(now, input);
             let priority = Priority::of_input(&admitted.input);
             if let Err(error) = core.journal().append_input(&admitted, priority) {
                 drop(core);

@@ -204,15 +204,15 @@ impl Recovering {
         for definition in definitions {
             let known = lane.read(|engine| engine.universe().definitions().any(|d| d == definition));
             if !known {
-                inner.admit(Input::Definition(definition));
+                inner.admit(inner.pace.now(), Input::Definition(definition));
             }
         }
         if lane.read(|engine| *engine.config() != config) {
-            inner.admit(Input::Configuration(Box::new(config)));
+            inner.admit(inner.pace.now(), Input::Configuration(Box::new(config)));
         }
         let now = inner.pace.now();
         let epoch = inner.core.borrow_mut().journal().begin_epoch(now)?;
-        inner.admit(Input::Start { epoch });
+        inner.admit(now, Input::Start { epoch });
         *inner.owner.borrow_mut() = None;
         let full = inner.core.borrow().full;
         if let Some(reason) = failure.0.borrow_mut().take().or(full.then(|| "the disk is full".to_owned())) {

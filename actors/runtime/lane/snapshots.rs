@@ -3,6 +3,7 @@
 use super::open::to_journal;
 use super::{Inner, Lane, LaneEvent, LaneState};
 use qcat_core::engine::snapshot::Snapshot;
+use qcat_core::time::Ts;
 use qcat_io::journal::{AppendError, Mark, PendingSnapshot, SnapshotWriteError};
 use std::rc::Rc;
 
@@ -11,9 +12,8 @@ const LAST_TURNS: u32 = 10_000;
 
 impl Inner {
     /// Takes a snapshot when one is due, and has it written when the journal is durable up to it.
-    pub(super) fn see_to_snapshots(self: &Inner) {
+    pub(super) fn see_to_snapshots(&self, now: Ts) {
         let mut core = self.core.borrow_mut();
-        let now = self.pace.now();
         if now >= core.snapshot_due && core.pending.is_none() && !core.writing && core.broken.is_none() {
             core.snapshot_due = now.plus(self.options.snapshot_every);
             let snapshot = core.engine.snapshot();

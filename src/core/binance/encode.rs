@@ -7,7 +7,7 @@ use super::proto::{Auth, Method};
 use crate::command::{CommandKind, Query, TradeCursor};
 use crate::id::{ClientOrderId, OrderKey, SymbolIx};
 use crate::instrument::{Instrument, Universe};
-use crate::num::{Price, Quantity, Rate, mantissa_to_string};
+use crate::num::{Price, Quantity, Rate, write_mantissa};
 use crate::order::{Conditional, NewOrder, PositionSide, Terms, TimeInForce, Trigger, WorkingType};
 use crate::time::{Span, Ts};
 use std::fmt::Write;
@@ -59,7 +59,7 @@ pub fn command(kind: &CommandKind, universe: &Universe, stamp: Stamp) -> Result<
         CommandKind::Modify { symbol, id, side, price, quantity } => {
             let instrument = instrument(universe, *symbol)?;
             let mut q = QueryText::new(instrument);
-            q.text("origClientOrderId", &id.to_string());
+            q.id("origClientOrderId", *id);
             q.pair("side", side.as_str());
             q.quantity(*quantity);
             q.price("price", *price);
@@ -126,7 +126,7 @@ fn place(order: &NewOrder, universe: &Universe, stamp: Stamp) -> Result<Encoded,
             if order.send_reduce_only && !terms.close_position {
                 q.pair("reduceOnly", "true");
             }
-            q.text("clientAlgoId", &intent.id.to_string());
+            q.id("clientAlgoId", intent.id);
             return Ok(q.signed(Method::Post, ALGO_ORDER, stamp));
         }
     }
@@ -179,7 +179,10 @@ fn conditional(q: &mut QueryText<'_>, terms: &Conditional, quantity: Quantity) -
 fn by_key(method: Method, instrument: &Instrument, key: OrderKey, conditional: bool, stamp: Stamp) -> Encoded {
     let mut q = QueryText::new(instrument);
     let (name, path) = if conditional { ("clientAlgoId", ALGO_ORDER) } else { ("origClientOrderId", ORDER) };
-    q.text(name, &key.to_string());
+    match key {
+        OrderKey::Ours(id) => q.id(name, id),
+        OrderKey::Foreign(id) => q.text(name, &id.to_string()),
+    }
     q.signed(method, path, stamp)
 }
 
@@ -209,7 +212,8 @@ impl<'a> QueryText<'a> {
     }
 
     fn new(instrument: &'a Instrument) -> QueryText<'a> {
-        let mut q = QueryText { text: String::with_capacity(320), instrument: Some(instrument) };
+        // Room for path and signature too, which come to it in place.
+        let mut q = QueryText { text: String::with_capacity(384), instrument: Some(instrument) };
         q.text("symbol", &instrument.name);
         q
     }
@@ -241,18 +245,19 @@ impl<'a> QueryText<'a> {
 
     fn number(&mut self, name: &str, value: i64) {
         self.name(name);
-        // Writing to a String cannot fail.
-        let _ = write!(self.text, "{value}");
+        write_mantissa(&mut self.text, value.into(), 0, 0);
     }
 
     fn price(&mut self, name: &str, price: Price) {
         let scale = self.instrument.map_or(0, |i| i.price_scale);
-        self.pair(name, &mantissa_to_string(price.mantissa() as i128, scale));
+        self.name(name);
+        write_mantissa(&mut self.text, price.mantissa().into(), scale, 0);
     }
 
     fn quantity(&mut self, quantity: Quantity) {
         let scale = self.instrument.map_or(0, |i| i.quantity_scale);
-        self.pair("quantity", &mantissa_to_string(quantity.mantissa() as i128, scale));
+        self.name("quantity");
+        write_mantissa(&mut self.text, quantity.mantissa().into(), scale, 0);
     }
 
     fn signed(mut self, method: Method, path: &'static str, stamp: Stamp) -> Encoded {
