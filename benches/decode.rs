@@ -2,7 +2,7 @@
 //! left as text). Recorded frames where there are any, else printed ones. Only the ratio within one run says anything.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use qcat_core::binance::decode::{decode_frame, decode_slow};
+use qcat_core::binance::decode::{decode_frame, decode_slow, rest};
 use qcat_core::binance::{instruments, print};
 use qcat_core::id::{AccountIx, TradeId};
 use qcat_core::instrument::Universe;
@@ -92,6 +92,46 @@ owned!(OrderBody {
     V: String,
 });
 
+owned!(AlgoEvent { e: String, E: i64, T: i64, o: AlgoBody });
+owned!(AlgoBody {
+    caid: String,
+    aid: i64,
+    at: String,
+    o: String,
+    s: String,
+    S: String,
+    ps: String,
+    f: String,
+    q: String,
+    X: String,
+    ai: String,
+    ap: String,
+    aq: String,
+    act: String,
+    tp: String,
+    p: String,
+    V: String,
+    wt: String,
+    pm: String,
+    cp: bool,
+    pP: bool,
+    R: bool,
+    tt: i64,
+    gtd: i64,
+});
+owned!(AccountEvent { e: String, E: i64, T: i64, a: AccountBody });
+owned!(AccountBody { m: String, B: Vec<BalanceBody>, P: Vec<PositionBody> });
+owned!(BalanceBody { a: String, wb: String, cw: String, bc: String });
+owned!(PositionBody { s: String, pa: String, ep: String, cr: String, up: String, mt: String, iw: String, ps: String });
+owned!(Snapshot { lastUpdateId: u64, E: i64, T: i64, bids: Vec<[String; 2]>, asks: Vec<[String; 2]> });
+
+/// A message of the user stream without the line breaks of the sample, as the exchange sends it, and of a symbol that is defined.
+fn user(sample: &str) -> Vec<String> {
+    let text: String = sample.chars().filter(|c| !c.is_whitespace()).collect();
+    let text = text.replace("DOGEUSDT", "BTCUSDT");
+    vec![if text.contains("\"stream\"") { text } else { print::combined("key", &text) }; 50]
+}
+
 fn recorded(kind: &str) -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recorded/usdm_btcusdt_20240808_head.gz");
     let (mut lines, mut text, mut frames) = (Lines::open(&path).expect("in the repository"), String::new(), Vec::new());
@@ -178,9 +218,37 @@ fn decode(c: &mut Criterion) {
         closed: true,
     };
     compare::<Kline>(c, &universe, "kline", &printed(&universe, MarketEvent::Candle(Box::new(candle))));
-    let order = include_str!("../tests/data/messages/order_update_trade_partial.json");
-    let order = vec![print::combined("key", order); 50];
+    let order = user(include_str!("../tests/data/messages/order_update_trade_partial.json"));
     compare::<OrderEvent>(c, &universe, "ORDER_TRADE_UPDATE", &order);
+    let algo = user(include_str!("../tests/data/messages/ws_futures_algo_update_triggered.json"));
+    compare::<AlgoEvent>(c, &universe, "ALGO_UPDATE", &algo);
+    compare::<AccountEvent>(
+        c,
+        &universe,
+        "ACCOUNT_UPDATE",
+        &user(include_str!("../tests/data/messages/account_update.json")),
+    );
+    snapshot(c, &universe);
+}
+
+/// The answer that a book begins with: a thousand levels a side.
+fn snapshot(c: &mut Criterion, universe: &Universe) {
+    let instrument = universe.by_name("BTCUSDT").expect("embedded");
+    let level = |at: i32| {
+        format!("[\"{}.{}0\",\"{}.{:03}\"]", 61_800 + at / 10, at.rem_euclid(10), at.rem_euclid(7), at.rem_euclid(997))
+    };
+    let side = |sign: i32| (1..=1000).map(|at| level(sign * at)).collect::<Vec<_>>().join(",");
+    let body = format!(
+        "{{\"lastUpdateId\":5123107832006,\"E\":1723161256299,\"T\":1723161256298,\"bids\":[{}],\"asks\":[{}]}}",
+        side(-1),
+        side(1)
+    );
+    let mut group = c.benchmark_group("decode/depth snapshot");
+    group.bench_function("qcat", |b| b.iter(|| black_box(rest::depth(body.as_bytes(), instrument).expect("decodes"))));
+    group.bench_function("serde_json", |b| {
+        b.iter(|| black_box(serde_json::from_slice::<Snapshot>(body.as_bytes()).expect("decodes")));
+    });
+    group.finish();
 }
 
 criterion_group!(benches, decode);

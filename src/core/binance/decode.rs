@@ -1,7 +1,7 @@
 //! Frames and answers of the exchange become domain types: text goes to integers once, without a float.
 //!
-//! Hot market frames go through a hand-written scanner ([`scan`]); whatever looks unusual to it goes through serde, which
-//! decides what is right. Unknown fields are ignored, fields may come in any order, unknown kinds are values, not errors.
+//! Hot market frames go through a hand-written scanner ([`scan`]), klines and the user stream's usual events through a reader of
+//! fields; whatever looks unusual to them goes through serde, which decides what is right. Unknown fields are ignored, fields may come in any order, unknown kinds are values, not errors.
 //! No input panics. Tests: every sample message, properties over mutated and arbitrary bytes, scanner against serde.
 
 use crate::command::{Report, VenueError};
@@ -13,7 +13,9 @@ use crate::time::Ts;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+mod cursor;
 pub mod definitions;
+mod fields;
 pub mod market;
 pub mod orders;
 pub mod rest;
@@ -144,30 +146,11 @@ pub fn decode_frame(
     decode_slow(bytes, universe, account, receive_time)
 }
 
-/// Parses the event at once when the frame begins as usual, without looking at what surrounds it first. `None`: in doubt.
+/// Reads the event field by field, without serde. `None`: of another kind, or in doubt.
 fn decode_direct(bytes: &[u8], universe: &Universe, account: Option<AccountIx>, receive_time: Ts) -> Option<Frame> {
-    let (kind, start) = scan::peek(bytes)?;
-    let (kind, text) = (std::str::from_utf8(kind).ok()?, std::str::from_utf8(bytes).ok()?);
-    let body = match start {
-        0 => text,
-        _ => text.get(start..)?.trim_end().strip_suffix('}')?,
-    };
-    // Margin type, the fields of replies, escapes and a second kind are judged by the slow way.
-    const DOUBTS: [&str; 8] = ["\\", "\"st\"", "\"data\"", "\"id\"", "\"result\"", "\"error\"", "\"code\"", "\"msg\""];
-    let count = |text: &str| body.matches(text).count();
-    let usual_margin = || count("\"st\":1,") + count("\"st\":1}");
-    if DOUBTS.iter().any(|doubt| body.contains(doubt)) || count("\"e\"") != 1 {
-        return None;
-    }
-    match count("\"st\"") {
-        0 => {}
-        1 if usual_margin() == 1 => {}
-        _ => return None,
-    }
-    match market::decode(kind, body, universe, receive_time) {
-        Some(frame) => frame.ok(),
-        None if user::is_known(kind) => user::decode(kind, body, universe, account).ok(),
-        None => None,
+    match fields::begin(bytes)? {
+        (b"kline", place) => market::kline_at(place, universe, receive_time),
+        (kind, place) => user::event_at(kind, place, universe, account),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Market events by serde: the judge of what is right, and the way of the kinds that are not hot.
 
+use super::fields::{Place, wire};
 use super::wire::{Reader, Scalar, Text};
 use super::{DecodeError, Frame, Problem, parse};
 use crate::id::TradeId;
@@ -23,17 +24,19 @@ pub(super) fn decode(
         "aggTrade" => agg_trade(reader("aggTrade"), body),
         "depthUpdate" => depth_update(reader("depthUpdate"), body),
         "markPriceUpdate" => mark_price(reader("markPriceUpdate"), body),
-        "kline" => match kline(reader("kline"), body) {
+        "kline" => match parse("kline", body).and_then(|event| kline(reader("kline"), &event)) {
             Ok(None) => return Some(Ok(Frame::Unused("kline of a month"))),
             Ok(Some(parts)) => Ok(parts),
             Err(error) => Err(error),
         },
         _ => return None,
     };
-    Some(result.map(|(instrument, exchange_time, event)| {
-        let symbol = instrument.symbol;
-        Frame::Market(MarketInput { symbol, exchange_time, receive_time, derived: false, event })
-    }))
+    Some(result.map(|parts| frame(parts, receive_time)))
+}
+
+fn frame((instrument, exchange_time, event): Parts<'_>, receive_time: Ts) -> Frame {
+    let symbol = instrument.symbol;
+    Frame::Market(MarketInput { symbol, exchange_time, receive_time, derived: false, event })
 }
 
 type Parts<'u> = (&'u Instrument, Ts, MarketEvent);
@@ -185,38 +188,31 @@ fn mark_price<'u>(r: Reader<'u>, body: &str) -> Result<Parts<'u>, DecodeError> {
     Ok((i, r.time("E", w.E)?, MarketEvent::Mark(mark)))
 }
 
-/// Field names as on the wire.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-#[allow(non_snake_case)]
-struct KlineEvent<'a> {
-    #[serde(borrow)]
-    E: Scalar<'a>,
-    s: Text<'a>,
-    k: Kline<'a>,
+wire! {
+    struct KlineEvent<'a> { E: Scalar<'a>, s: Text<'a>, k: Kline<'a> }
+
+    struct Kline<'a> {
+        t: Scalar<'a>,
+        i: Scalar<'a>,
+        o: Scalar<'a>,
+        c: Scalar<'a>,
+        h: Scalar<'a>,
+        l: Scalar<'a>,
+        v: Scalar<'a>,
+        n: Scalar<'a>,
+        x: Scalar<'a>,
+        q: Scalar<'a>,
+        V: Scalar<'a>,
+    }
 }
 
-/// Field names as on the wire.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-#[allow(non_snake_case)]
-struct Kline<'a> {
-    #[serde(borrow)]
-    t: Scalar<'a>,
-    i: Scalar<'a>,
-    o: Scalar<'a>,
-    c: Scalar<'a>,
-    h: Scalar<'a>,
-    l: Scalar<'a>,
-    v: Scalar<'a>,
-    n: Scalar<'a>,
-    x: Scalar<'a>,
-    q: Scalar<'a>,
-    V: Scalar<'a>,
+/// Decodes a kline that is nothing unusual.
+pub(super) fn kline_at(place: Place<'_>, universe: &Universe, receive_time: Ts) -> Option<Frame> {
+    let parts = kline(Reader { kind: "kline", universe }, &place.event()?).ok()??;
+    Some(frame(parts, receive_time))
 }
 
-fn kline<'u>(r: Reader<'u>, body: &str) -> Result<Option<Parts<'u>>, DecodeError> {
-    let w: KlineEvent<'_> = parse(r.kind, body)?;
+fn kline<'u>(r: Reader<'u>, w: &KlineEvent<'_>) -> Result<Option<Parts<'u>>, DecodeError> {
     let (i, k) = (r.instrument("s", &w.s)?, &w.k);
     let interval = match k.i.text() {
         // A month has no fixed length.

@@ -3,7 +3,7 @@
 pub use super::orders::{AlgoCanceled, algo_canceled, algo_order, algo_orders, order, orders, user_trades};
 
 use super::wire::{Reader, Scalar, Text};
-use super::{DecodeError, Problem, parse, text_of};
+use super::{DecodeError, Problem, parse, scan, text_of};
 use crate::command::{MarginType, SymbolSettings, VenueBalance, VenueError, VenuePosition};
 use crate::id::SymbolIx;
 use crate::instrument::{Instrument, Universe};
@@ -68,6 +68,14 @@ type Row<'a> = (Scalar<'a>, Scalar<'a>);
 
 /// A REST snapshot of the book, with its event time. The answer does not name its symbol.
 pub fn depth(bytes: &[u8], instrument: &Instrument) -> Result<(BookLevels, Ts), DecodeError> {
+    if let Some(snapshot) = scan::snapshot(bytes, instrument) {
+        return Ok(snapshot);
+    }
+    depth_slow(bytes, instrument)
+}
+
+/// The same as [`depth`] without its short cut: the judge of what is right.
+pub(super) fn depth_slow(bytes: &[u8], instrument: &Instrument) -> Result<(BookLevels, Ts), DecodeError> {
     #[derive(Deserialize)]
     #[allow(non_snake_case)]
     struct Body<'a> {

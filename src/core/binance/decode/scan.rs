@@ -4,6 +4,7 @@
 //! of quotes) besides the level lists of a diff. At anything else it returns `None` and serde decides, so a doubt costs
 //! time, never a wrong event. A property test holds it equal to serde.
 
+use super::cursor::Cursor;
 use super::market::aggressor;
 use crate::id::TradeId;
 use crate::instrument::{Instrument, Universe};
@@ -32,32 +33,8 @@ pub fn scan(bytes: &[u8], universe: &Universe, receive_time: Ts) -> Option<Marke
     if combined {
         cursor.expect(b'}')?;
     }
-    cursor.skip_space();
-    (cursor.at == bytes.len()).then_some(input)
-}
-
-/// The kind of event and where its object begins, when the frame begins as the exchange writes it: `e` first, `data` second.
-/// Nothing else is looked at.
-pub(super) fn peek(bytes: &[u8]) -> Option<(&[u8], usize)> {
-    let mut cursor = Cursor { bytes, at: 0 };
-    cursor.expect(b'{')?;
-    let mut start = 0;
-    let mut key = cursor.key()?;
-    if key == b"stream" {
-        cursor.string()?;
-        cursor.expect(b',')?;
-        if cursor.key()? != b"data" {
-            return None;
-        }
-        cursor.skip_space();
-        start = cursor.at;
-        cursor.expect(b'{')?;
-        key = cursor.key()?;
-    }
-    if key != b"e" {
-        return None;
-    }
-    Some((cursor.string()?, start))
+    cursor.at_end()?;
+    Some(input)
 }
 
 /// Which event it is.
@@ -229,134 +206,22 @@ fn flag(word: &[u8]) -> Option<bool> {
     }
 }
 
-struct Cursor<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Cursor<'a> {
-    #[inline]
-    fn skip_space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.bytes.get(self.at) {
-            self.at += 1;
+/// Decodes a depth snapshot, or `None` when it is in any way unusual.
+pub(super) fn snapshot(bytes: &[u8], i: &Instrument) -> Option<(BookLevels, Ts)> {
+    let mut cursor = Cursor { bytes, at: 0 };
+    let (mut id, mut time, mut bids, mut asks) = (None, None, None, None);
+    cursor.object(|cursor, key| {
+        match key {
+            b"lastUpdateId" if id.is_none() => id = Some(u64::try_from(parse_i64(cursor.scalar()?, 0).ok()?).ok()?),
+            b"E" if time.is_none() => time = Some(Ts::from_millis(parse_i64(cursor.scalar()?, 0).ok()?)),
+            b"bids" if bids.is_none() => bids = Some(cursor.levels(i)?),
+            b"asks" if asks.is_none() => asks = Some(cursor.levels(i)?),
+            b"lastUpdateId" | b"E" | b"bids" | b"asks" => return None,
+            _ => cursor.skip()?,
         }
-    }
-
-    /// The next byte that is not white space, not taken.
-    #[inline]
-    fn peek(&mut self) -> Option<u8> {
-        self.skip_space();
-        self.bytes.get(self.at).copied()
-    }
-
-    /// The next byte that is not white space, taken.
-    #[inline]
-    fn next_token(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        self.at += 1;
-        Some(byte)
-    }
-
-    #[inline]
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.next_token()? == byte).then_some(())
-    }
-
-    /// A key and its colon.
-    #[inline]
-    fn key(&mut self) -> Option<&'a [u8]> {
-        self.expect(b'"')?;
-        let key = self.rest_of_string()?;
-        self.expect(b':')?;
-        Some(key)
-    }
-
-    /// A text without its quotes.
-    #[inline]
-    fn string(&mut self) -> Option<&'a [u8]> {
-        self.expect(b'"')?;
-        self.rest_of_string()
-    }
-
-    #[inline]
-    fn rest_of_string(&mut self) -> Option<&'a [u8]> {
-        let rest = self.bytes.get(self.at..)?;
-        for (length, &byte) in rest.iter().enumerate() {
-            match byte {
-                b'"' => {
-                    self.at += length + 1;
-                    return rest.get(..length);
-                }
-                // Escapes, control characters and all that is not ASCII are left to serde.
-                b'\\' | 0..0x20 | 0x7f.. => return None,
-                _ => {}
-            }
-        }
-        None
-    }
-
-    /// A text, a whole number without sign, or a truth value. Null, fractions and signs are left to serde.
-    #[inline]
-    fn scalar(&mut self) -> Option<&'a [u8]> {
-        match self.peek()? {
-            b'"' => {
-                self.at += 1;
-                self.rest_of_string()
-            }
-            b'0'..=b'9' => {
-                let rest = self.bytes.get(self.at..)?;
-                let length = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-                let number = rest.get(..length)?;
-                let follows = rest.get(length)?;
-                // JSON has no leading zeros.
-                if (number[0] == b'0' && length > 1) || !matches!(follows, b',' | b'}' | b' ' | b'\n' | b'\r' | b'\t') {
-                    return None;
-                }
-                self.at += length;
-                Some(number)
-            }
-            b't' => self.word(b"true"),
-            b'f' => self.word(b"false"),
-            _ => None,
-        }
-    }
-
-    fn word(&mut self, word: &'static [u8]) -> Option<&'a [u8]> {
-        let found = self.bytes.get(self.at..self.at + word.len())?;
-        if found != word {
-            return None;
-        }
-        self.at += word.len();
-        Some(found)
-    }
-
-    /// A list of `["price","quantity"]`.
-    fn levels(&mut self, i: &Instrument) -> Option<Vec<Level>> {
-        self.expect(b'[')?;
-        let mut levels = Vec::new();
-        if self.peek()? == b']' {
-            self.at += 1;
-            return Some(levels);
-        }
-        levels.reserve(16);
-        loop {
-            self.expect(b'[')?;
-            let price = self.string()?;
-            self.expect(b',')?;
-            let quantity = self.string()?;
-            self.expect(b']')?;
-            if price.is_empty() || quantity.is_empty() {
-                return None;
-            }
-            levels.push(Level {
-                price: Price::from_mantissa(parse_i64(price, i.price_scale).ok()?),
-                quantity: Quantity::from_mantissa(parse_i64(quantity, i.quantity_scale).ok()?)?,
-            });
-            match self.next_token()? {
-                b',' => {}
-                b']' => return Some(levels),
-                _ => return None,
-            }
-        }
-    }
+        Some(())
+    })?;
+    cursor.at_end()?;
+    let id = id?;
+    Some((BookLevels { first_id: id, last_id: id, previous_id: 0, bids: bids?, asks: asks? }, time?))
 }

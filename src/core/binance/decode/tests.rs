@@ -6,6 +6,8 @@ use crate::market::MarketEvent;
 use crate::order::{ConditionalStatus, Terms, TimeInForce, Trigger};
 use proptest::prelude::*;
 
+mod nested;
+
 fn universe() -> Universe {
     instruments::builtin_universe().expect("embedded")
 }

@@ -1,5 +1,7 @@
 //! Events of the user stream become reports.
 
+use super::cursor::Cursor;
+use super::fields::{Place, Value, Wire, object, wire};
 use super::orders::{self, TermsWire};
 use super::wire::{Reader, Scalar, Text};
 use super::{DecodeError, Frame, Problem, parse};
@@ -25,17 +27,30 @@ pub(super) fn decode(
     let account = account.ok_or_else(|| r.error("e", kind, Problem::NoAccount))?;
     match kind {
         "listenKeyExpired" => Ok(Frame::ListenKeyExpired),
-        "ORDER_TRADE_UPDATE" => order_update(r, body, account).map(Frame::User),
-        "ALGO_UPDATE" => algo_update(r, body, account).map(Frame::User),
-        "ACCOUNT_UPDATE" => account_update(r, body, account).map(Frame::User),
+        "ORDER_TRADE_UPDATE" => order_update(r, &parse(kind, body)?, account).map(Frame::User),
+        "ALGO_UPDATE" => algo_update(r, &parse(kind, body)?, account).map(Frame::User),
+        "ACCOUNT_UPDATE" => account_update(r, &parse(kind, body)?, account).map(Frame::User),
         "MARGIN_CALL" => margin_call(r, body, account),
         _ => config_update(r, body, account).map(Frame::User),
     }
 }
 
-/// Whether a kind is one of the user stream's.
-pub(super) fn is_known(kind: &str) -> bool {
-    KINDS.contains(&kind)
+/// Decodes an event that is nothing unusual, of the kinds that trading sees all the time.
+pub(super) fn event_at(
+    kind: &[u8],
+    place: Place<'_>,
+    universe: &Universe,
+    account: Option<AccountIx>,
+) -> Option<Frame> {
+    let account = account?;
+    let r = |kind| Reader { kind, universe };
+    let report = match kind {
+        b"ORDER_TRADE_UPDATE" => order_update(r("ORDER_TRADE_UPDATE"), &place.event::<Begun<_>>()?.done()?, account),
+        b"ALGO_UPDATE" => algo_update(r("ALGO_UPDATE"), &place.event::<Begun<_>>()?.done()?, account),
+        b"ACCOUNT_UPDATE" => account_update(r("ACCOUNT_UPDATE"), &place.event::<Begun<_>>()?.done()?, account),
+        _ => return None,
+    };
+    report.ok().map(Frame::User)
 }
 
 const KINDS: [&str; 6] =
@@ -52,45 +67,66 @@ struct Event<'a, O> {
     o: O,
 }
 
-/// Field names as on the wire.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-#[allow(non_snake_case)]
-struct OrderWire<'a> {
-    #[serde(borrow)]
-    s: Text<'a>,
-    c: Text<'a>,
-    S: Scalar<'a>,
-    o: Scalar<'a>,
-    f: Scalar<'a>,
-    q: Scalar<'a>,
-    p: Scalar<'a>,
-    sp: Scalar<'a>,
-    x: Scalar<'a>,
-    X: Scalar<'a>,
-    i: Scalar<'a>,
-    l: Scalar<'a>,
-    z: Scalar<'a>,
-    L: Scalar<'a>,
-    N: Scalar<'a>,
-    n: Scalar<'a>,
-    T: Scalar<'a>,
-    t: Scalar<'a>,
-    m: Scalar<'a>,
-    R: Scalar<'a>,
-    wt: Scalar<'a>,
-    ps: Scalar<'a>,
-    cp: Scalar<'a>,
-    AP: Scalar<'a>,
-    cr: Scalar<'a>,
-    pP: Scalar<'a>,
-    rp: Scalar<'a>,
-    gtd: Scalar<'a>,
-    er: Scalar<'a>,
+/// An [`Event`] as far as it was read.
+#[derive(Default)]
+struct Begun<'a, O> {
+    time: Option<Scalar<'a>>,
+    body: Option<O>,
 }
 
-fn order_update(r: Reader<'_>, body: &str, account: AccountIx) -> Result<Report, DecodeError> {
-    let event: Event<'_, OrderWire<'_>> = parse(r.kind, body)?;
+impl<'a, O> Begun<'a, O> {
+    fn done(self) -> Option<Event<'a, O>> {
+        Some(Event { T: self.time.unwrap_or_default(), o: self.body? })
+    }
+}
+
+impl<'a, O: Wire<'a>> Wire<'a> for Begun<'a, O> {
+    fn field(&mut self, _seen: &mut u64, key: &[u8], cursor: &mut Cursor<'a>) -> Option<()> {
+        match key {
+            b"T" if self.time.is_none() => self.time = Some(Scalar::read(cursor)?),
+            b"o" | b"a" if self.body.is_none() => self.body = Some(object(cursor)?),
+            b"T" | b"o" | b"a" => return None,
+            _ => cursor.skip()?,
+        }
+        Some(())
+    }
+}
+
+wire! {
+    struct OrderWire<'a> {
+        s: Text<'a>,
+        c: Text<'a>,
+        S: Scalar<'a>,
+        o: Scalar<'a>,
+        f: Scalar<'a>,
+        q: Scalar<'a>,
+        p: Scalar<'a>,
+        sp: Scalar<'a>,
+        x: Scalar<'a>,
+        X: Scalar<'a>,
+        i: Scalar<'a>,
+        l: Scalar<'a>,
+        z: Scalar<'a>,
+        L: Scalar<'a>,
+        N: Scalar<'a>,
+        n: Scalar<'a>,
+        T: Scalar<'a>,
+        t: Scalar<'a>,
+        m: Scalar<'a>,
+        R: Scalar<'a>,
+        wt: Scalar<'a>,
+        ps: Scalar<'a>,
+        cp: Scalar<'a>,
+        AP: Scalar<'a>,
+        cr: Scalar<'a>,
+        pP: Scalar<'a>,
+        rp: Scalar<'a>,
+        gtd: Scalar<'a>,
+        er: Scalar<'a>,
+    }
+}
+
+fn order_update(r: Reader<'_>, event: &Event<'_, OrderWire<'_>>, account: AccountIx) -> Result<Report, DecodeError> {
     let w = &event.o;
     let i = r.instrument("s", &w.s)?;
     let execution = execution_type(r, w.x)?;
@@ -172,36 +208,32 @@ fn fill(
     }))
 }
 
-/// Field names as on the wire.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-#[allow(non_snake_case)]
-struct AlgoWire<'a> {
-    #[serde(borrow)]
-    caid: Text<'a>,
-    aid: Scalar<'a>,
-    o: Scalar<'a>,
-    s: Text<'a>,
-    S: Scalar<'a>,
-    ps: Scalar<'a>,
-    f: Scalar<'a>,
-    q: Scalar<'a>,
-    X: Scalar<'a>,
-    ai: Scalar<'a>,
-    tp: Scalar<'a>,
-    p: Scalar<'a>,
-    wt: Scalar<'a>,
-    cp: Scalar<'a>,
-    pP: Scalar<'a>,
-    R: Scalar<'a>,
-    gtd: Scalar<'a>,
-    rm: Text<'a>,
-    AP: Scalar<'a>,
-    cr: Scalar<'a>,
+wire! {
+    struct AlgoWire<'a> {
+        caid: Text<'a>,
+        aid: Scalar<'a>,
+        o: Scalar<'a>,
+        s: Text<'a>,
+        S: Scalar<'a>,
+        ps: Scalar<'a>,
+        f: Scalar<'a>,
+        q: Scalar<'a>,
+        X: Scalar<'a>,
+        ai: Scalar<'a>,
+        tp: Scalar<'a>,
+        p: Scalar<'a>,
+        wt: Scalar<'a>,
+        cp: Scalar<'a>,
+        pP: Scalar<'a>,
+        R: Scalar<'a>,
+        gtd: Scalar<'a>,
+        rm: Text<'a>,
+        AP: Scalar<'a>,
+        cr: Scalar<'a>,
+    }
 }
 
-fn algo_update(r: Reader<'_>, body: &str, account: AccountIx) -> Result<Report, DecodeError> {
-    let event: Event<'_, AlgoWire<'_>> = parse(r.kind, body)?;
+fn algo_update(r: Reader<'_>, event: &Event<'_, AlgoWire<'_>>, account: AccountIx) -> Result<Report, DecodeError> {
     let w = &event.o;
     let i = r.instrument("s", &w.s)?;
     let wire = TermsWire {
@@ -234,40 +266,36 @@ fn algo_update(r: Reader<'_>, body: &str, account: AccountIx) -> Result<Report, 
     Ok(Report::Conditional(Box::new(report)))
 }
 
-/// Field names as on the wire.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-#[allow(non_snake_case)]
-struct AccountWire<'a> {
-    #[serde(borrow)]
-    m: Scalar<'a>,
-    B: Vec<BalanceWire<'a>>,
-    P: Vec<PositionWire<'a>>,
+wire! {
+    struct AccountWire<'a> {
+        m: Scalar<'a>,
+        B: Vec<BalanceWire<'a>>,
+        P: Vec<PositionWire<'a>>,
+    }
 }
 
-/// Field names as on the wire.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct BalanceWire<'a> {
-    #[serde(borrow)]
-    a: Scalar<'a>,
-    wb: Scalar<'a>,
-    bc: Scalar<'a>,
+wire! {
+    struct BalanceWire<'a> {
+        a: Scalar<'a>,
+        wb: Scalar<'a>,
+        bc: Scalar<'a>,
+    }
 }
 
-/// Field names as on the wire.
-#[derive(Deserialize, Default)]
-#[serde(default)]
-struct PositionWire<'a> {
-    #[serde(borrow)]
-    s: Text<'a>,
-    pa: Scalar<'a>,
-    ep: Scalar<'a>,
-    ps: Scalar<'a>,
+wire! {
+    struct PositionWire<'a> {
+        s: Text<'a>,
+        pa: Scalar<'a>,
+        ep: Scalar<'a>,
+        ps: Scalar<'a>,
+    }
 }
 
-fn account_update(r: Reader<'_>, body: &str, account: AccountIx) -> Result<Report, DecodeError> {
-    let event: Event<'_, AccountWire<'_>> = parse(r.kind, body)?;
+fn account_update(
+    r: Reader<'_>,
+    event: &Event<'_, AccountWire<'_>>,
+    account: AccountIx,
+) -> Result<Report, DecodeError> {
     let balance = |w: &BalanceWire<'_>| {
         let asset = r.asset("a", w.a)?;
         let change = if w.bc.text().is_some() { w.bc } else { Scalar::ZERO };

@@ -22,6 +22,12 @@ impl<'a> Scalar<'a> {
     /// The number zero.
     pub const ZERO: Scalar<'static> = Scalar(Some("0"));
 
+    /// From the text between its quotes, if it had any.
+    #[inline]
+    pub fn plain(text: &'a str) -> Scalar<'a> {
+        Scalar(Some(text).filter(|text| !text.is_empty()))
+    }
+
     /// The text, `None` when absent, null or empty.
     pub fn text(self) -> Option<&'a str> {
         self.0
