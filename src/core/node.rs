@@ -159,3 +159,15 @@ impl Outbox {
         std::mem::take(&mut self.overrun)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_streamed_hash_is_the_hash_of_the_encoding() {
+        let state = (7u64, "text", vec![Some(-1i128), None], std::collections::BTreeMap::from([(1u8, 2.5f64)]));
+        assert_eq!(hash_state(&state), hash_bytes(&encode_state(&state)));
+        assert_ne!(hash_state(&state), hash_state(&8u64));
+    }
+}

@@ -11,7 +11,7 @@ use crate::id::{ForeignId, OrderKey, StrategyIx, TradeId};
 use crate::node::Node;
 use crate::num::Side;
 use crate::order::reconcile::Finding;
-use crate::order::{End, ExecutionType, Intent, NewOrder, OrderReport, OrderState, Terms, TimeInForce};
+use crate::order::{End, ExecutionType, Intent, NewOrder, OrderReport, OrderState, OrderStatus, Terms, TimeInForce};
 use crate::risk::gate::Grant;
 use crate::time::Span;
 
@@ -373,6 +373,17 @@ fn foreign_orders_are_tracked_and_booked_as_external() {
     let cancel = Intent::Cancel { account: ACCOUNT, strategy: StrategyIx::EXTERNAL, symbol: BTC, key };
     world.grant(Grant::Other(cancel));
     assert!(matches!(world.one_sent().kind, CommandKind::Cancel { key: sent, .. } if sent == key));
+    world.grant(Grant::Other(cancel));
+    assert!(world.sent.is_empty(), "it is known by its key, and its cancellation is under way");
+    let over =
+        OrderReport { status: OrderStatus::Canceled, execution: ExecutionType::Canceled, ..foreign("web_abc", false) };
+    world.input(report(over));
+    assert_eq!(world.desk.orders().count(), 0);
+    world.grant(Grant::Other(cancel));
+    assert!(
+        matches!(world.one_sent().kind, CommandKind::Cancel { key: sent, .. } if sent == key),
+        "over: the venue tells"
+    );
 }
 
 /// What is left of a strategy's exits after a forced close would open the opposite position, unless the exchange keeps it from that.
