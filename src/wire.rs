@@ -1,22 +1,23 @@
 //! The composition root: which parts make a daemon, from a configuration. It wires; it decides nothing.
 
-use crate::config::{Config, Fault};
+use crate::config::{Config, Fault, succession};
 use qcat_actors::runtime::host::SessionWatch;
 use qcat_actors::runtime::lane::{Lane, LaneError, LaneOptions, RecoveryReport};
 use qcat_actors::runtime::latch::HaltLatch;
 use qcat_core::binance::decode::definitions::ExchangeInfo;
 use qcat_core::binance::instruments;
-use qcat_core::engine::Observer;
+use qcat_core::engine::{Engine, Observer};
 use qcat_core::instrument::{Definition, Universe};
 use qcat_core::strategy::registry::Registry;
 use qcat_io::ask::Asker;
 use qcat_io::clock::{Clock, SystemClock};
 use qcat_io::definitions::{self, DefinitionsError};
-use qcat_io::disk::RealDisk;
-use qcat_io::journal::{self, Durability, MarketData};
+use qcat_io::disk::{DiskError, RealDisk};
+use qcat_io::journal::{self, Durability, MarketData, owner};
 use qcat_io::net::NetError;
 use qcat_io::net::http::HttpClient;
 use qcat_io::net::tls::Connector;
+use qcat_io::net::url::Url;
 use qcat_io::shell::Credentials;
 use qcat_io::sign::Signer;
 use std::rc::Rc;
@@ -32,6 +33,9 @@ pub enum StartError {
     /// The journal cannot be opened or recovered.
     #[error("{dir}: {error}")]
     Lane { dir: String, error: LaneError },
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Disk(DiskError),
     /// A URL or certificate cannot be used.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -97,6 +101,7 @@ pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, S
     let latch = Arc::new(HaltLatch::default());
     let options = lane_options(config);
     let recovering = Lane::open(options, registry, Arc::new(RealDisk), clock.clone(), latch).map_err(wrong)?;
+    claim(config, recovering.engine())?;
     let known = recovering.engine().universe().clone();
     let info = learn(config, &asker, &credentials, &known).await?;
     let definitions = info.as_ref().map_or_else(Vec::new, |info| {
@@ -106,6 +111,10 @@ pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, S
     });
     let universe = with(&known, &definitions)?;
     let engine_config = config.engine(&universe).map_err(StartError::Config)?;
+    let engine_config = succession::after(engine_config, recovering.engine().config()).map_err(|error| {
+        let (source, problem) = (config.source.clone(), error.to_string());
+        StartError::Config(vec![Fault { source, pos: None, key: "journal.dir".to_owned(), problem }])
+    })?;
     let (lane, recovery) = recovering.begin(definitions, engine_config, observer).map_err(wrong)?;
     Ok(Parts { lane, recovery, connector, credentials, info, clock, watch })
 }
@@ -137,6 +146,23 @@ async fn learn(
             }
         }
     }
+}
+
+/// A journal is that of one exchange; one without a past becomes that of the configured one.
+fn claim(config: &Config, past: &Engine) -> Result<(), StartError> {
+    let url = Url::parse(&config.exchange.rest_url, ["http", "https"])?;
+    let dir = &config.journal.dir;
+    let Some(other) = owner::claim(&RealDisk, dir, &url.address()).map_err(StartError::Disk)? else { return Ok(()) };
+    let (dir, file) = (dir.display(), dir.join(owner::OWNER));
+    let problem = format!(
+        "the journal in {dir} belongs to the exchange at {other}: its orders and positions (up to input {}) are there. Use \
+         another journal.dir; if it is the same exchange under another name, write `{}` into {}",
+        past.seq().0,
+        url.address(),
+        file.display()
+    );
+    let (source, key) = (config.source.clone(), "exchange.rest_url".to_owned());
+    Err(StartError::Config(vec![Fault { source, pos: None, key, problem }]))
 }
 
 fn with(known: &Universe, definitions: &[Definition]) -> Result<Universe, StartError> {

@@ -5,6 +5,7 @@
 pub mod model;
 pub mod read;
 pub mod schema;
+pub mod succession;
 pub mod tree;
 
 pub use model::Config;

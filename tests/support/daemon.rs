@@ -160,6 +160,11 @@ pub fn terminate(daemon: &Child) {
 /// Stops the daemon in order.
 pub async fn stop(daemon: &mut Child) -> ExitStatus {
     terminate(daemon);
+    ended(daemon).await
+}
+
+/// Waits for the end of the daemon; the exchange goes on beside it.
+pub async fn ended(daemon: &mut Child) -> ExitStatus {
     loop {
         if let Some(status) = daemon.try_wait().expect("a child") {
             return status;

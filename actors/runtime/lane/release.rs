@@ -2,7 +2,6 @@
 
 use super::{Held, Inner, Lane, LaneState, Released, VenueWriter};
 use qcat_core::command::{CommandId, CommandKind, Outcome, QueryAnswer, RequestOutcome, VenueCommand, VenueError};
-use qcat_core::config::OnFault;
 use qcat_core::event::Input;
 use qcat_core::id::AccountIx;
 use std::rc::Rc;
@@ -58,8 +57,8 @@ impl Inner {
 }
 
 impl Lane {
-    /// Cancels an account's entries (everything, where its `on_fault` says so) without the engine: for when that does not step
-    /// any more. Nothing of it is journaled; the next reconciliation finds out. Returns how many cancels were handed out.
+    /// Cancels what [`Desk::lost_control`](qcat_core::order::desk::Desk::lost_control) names without the engine: for when that
+    /// does not step any more. Nothing of it is journaled; the next reconciliation finds out. Returns how many cancels were handed out.
     pub fn cancel_entries(&self, account: AccountIx, writer: &dyn VenueWriter) -> usize {
         let cancels = self.open_entries(account);
         let count = cancels.len();
@@ -74,14 +73,13 @@ impl Lane {
     fn open_entries(&self, account: AccountIx) -> Vec<CommandKind> {
         self.read(|engine| {
             let Some(desk) = engine.desk(account) else { return Vec::new() };
-            let all = engine.config().account(account).is_some_and(|a| a.on_fault == OnFault::CancelAll);
-            let wanted = desk.entries().filter(|entry| all || !entry.protective);
+            let Some(config) = engine.config().account(account) else { return Vec::new() };
             let cancel = |entry: qcat_core::order::desk::OpenEntry| CommandKind::Cancel {
                 symbol: entry.symbol,
                 key: entry.key,
                 conditional: entry.conditional,
             };
-            wanted.map(cancel).collect()
+            desk.lost_control(config).map(cancel).collect()
         })
     }
 }

@@ -8,6 +8,7 @@
 mod head;
 pub mod marks;
 mod open;
+pub mod owner;
 mod reader;
 mod retained;
 mod scan;

@@ -55,6 +55,24 @@ pub struct OpenEntry {
     pub protective: bool,
 }
 
+impl OpenEntry {
+    fn of(order: &Order) -> OpenEntry {
+        OpenEntry {
+            symbol: order.symbol,
+            key: order.wire_key(),
+            conditional: order.view().conditional,
+            protective: order.is_protective(),
+        }
+    }
+}
+
+/// Whether an order is cancelled when control over its account is lost: entries of ours, or everything where the account says
+/// so. Others' orders are left to their owners then, and an account that is only watched is left alone.
+fn goes_with_control(order: &Order, account: &AccountConfig) -> bool {
+    let all = account.on_fault == OnFault::CancelAll;
+    account.trading && (all || !(order.is_protective() || order.adopted))
+}
+
 impl Desk {
     /// A desk without orders.
     pub fn new(account: AccountIx) -> Desk {
@@ -68,15 +86,13 @@ impl Desk {
 
     /// The open orders as the watchdog needs them.
     pub fn entries(&self) -> impl Iterator<Item = OpenEntry> + '_ {
-        self.state.open.values().map(|entry| &entry.order).filter(|order| !order.has_ended()).map(|order| {
-            let view = order.view();
-            OpenEntry {
-                symbol: order.symbol,
-                key: order.wire_key(),
-                conditional: view.conditional,
-                protective: order.is_protective(),
-            }
-        })
+        self.state.open.values().map(|entry| &entry.order).filter(|order| !order.has_ended()).map(OpenEntry::of)
+    }
+
+    /// What is cancelled when control is lost.
+    pub fn lost_control<'a>(&'a self, account: &'a AccountConfig) -> impl Iterator<Item = OpenEntry> + 'a {
+        let open = self.state.open.values().map(|entry| &entry.order).filter(|order| !order.has_ended());
+        open.filter(|order| goes_with_control(order, account)).map(OpenEntry::of)
     }
 
     /// How many orders may or may not exist.
@@ -312,14 +328,13 @@ impl Desk {
         }
     }
 
-    /// The orders that a halt cancels: entries in its scope, or everything where the account says so. Others' orders are left
-    /// to their owners then, unless everything is to go. A stop of the daemon cancels nothing here: strategies do that by their
-    /// `on_stop`.
+    /// The orders that a halt cancels: see [`goes_with_control`]. A stop of the daemon cancels nothing here: strategies do that
+    /// by their `on_stop`.
     fn halted_orders(&self, scope: Scope, reason: HaltReason, context: &Context<'_>) -> Vec<OrderRef> {
         if reason == HaltReason::Stopping {
             return Vec::new();
         }
-        let all = self.config(context).is_some_and(|account| account.on_fault == OnFault::CancelAll);
+        let Some(account) = self.config(context) else { return Vec::new() };
         self.orders_where(|order| {
             let in_scope = match scope {
                 Scope::All => true,
@@ -327,7 +342,7 @@ impl Desk {
                 Scope::Symbol(symbol) => symbol == order.symbol,
                 Scope::Strategy(strategy) => strategy == order.strategy,
             };
-            in_scope && (all || !(order.is_protective() || order.adopted))
+            in_scope && goes_with_control(order, account)
         })
     }
 

@@ -10,6 +10,7 @@ use crate::event::{AlertCode, Decision, Event, HaltReason, Input, Scope};
 use crate::id::{ForeignId, OrderKey, StrategyIx, TradeId};
 use crate::node::Node;
 use crate::num::Side;
+use crate::order::desk::OpenEntry;
 use crate::order::reconcile::Finding;
 use crate::order::{End, ExecutionType, Intent, NewOrder, OrderReport, OrderState, OrderStatus, Terms, TimeInForce};
 use crate::risk::gate::Grant;
@@ -384,6 +385,30 @@ fn foreign_orders_are_tracked_and_booked_as_external() {
         matches!(world.one_sent().kind, CommandKind::Cancel { key: sent, .. } if sent == key),
         "over: the venue tells"
     );
+}
+
+#[test]
+fn what_goes_when_control_is_lost_is_never_a_persons_order_nor_of_a_watched_account() {
+    let ours = |entries: Vec<OpenEntry>| entries.iter().filter(|entry| entry.key.ours().is_some()).count();
+    for (trading, on_fault, expect) in [
+        (true, OnFault::CancelEntries, (1, 1)),
+        (true, OnFault::CancelAll, (2, 1)),
+        (false, OnFault::CancelEntries, (0, 0)),
+        (false, OnFault::CancelAll, (0, 0)),
+    ] {
+        let account = crate::config::AccountConfig { trading, on_fault, ..account_config() };
+        let mut world = World::with(account.clone());
+        let mut venue = Venue { tick: 1, ..Venue::default() };
+        world.place(limit(1, 2));
+        let place = world.one_sent();
+        venue.execute(&place).into_iter().for_each(|message| world.input(message));
+        world.input(report(foreign("web_abc", false)));
+        assert_eq!(world.desk.entries().count(), 2);
+        let without_engine: Vec<OpenEntry> = world.desk.lost_control(&account).collect();
+        world.event(&Event::Halted { scope: Scope::All, reason: HaltReason::ControlLost });
+        assert_eq!((without_engine.len(), ours(without_engine.clone())), expect);
+        assert_eq!(world.take_sent().len(), expect.0, "a halt and the loss of the engine cancel the same");
+    }
 }
 
 /// What is left of a strategy's exits after a forced close would open the opposite position, unless the exchange keeps it from that.
