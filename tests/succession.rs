@@ -31,10 +31,8 @@ fn a_journal_keeps_its_exchange_and_a_strategy_its_orders_whatever_the_file_says
 
         // The strategies in the other order: each goes on with its own.
         let (head, strategies) = text.split_once("strategies:\n").unwrap();
-        let (first, second) =
-            strategies.trim_start().split_at(strategies.trim_start().find(" - { name: trend").unwrap());
-        let first = first.trim_start_matches("- ").trim_end();
-        write(&format!("{head}strategies:\n {}\n - {first}\n", second.trim_end()));
+        let (first, second) = strategies.split_at(strategies.find("- { name: trend").unwrap());
+        write(&format!("{head}strategies:\n{second}{first}"));
         let (before, mut running) = (trades(), daemon::spawn(&config, folder.path()));
         daemon::until("nothing was traded", || trades() >= before + 4).await;
         assert_eq!(daemon::stop(&mut running).await.code(), Some(0), "{}", log());
