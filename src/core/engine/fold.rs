@@ -10,8 +10,11 @@ use crate::event::{Admitted, Decision, Event, Input, Station};
 use crate::id::Seq;
 use crate::node::Context;
 use crate::strategy::registry::Registry;
-use crate::time::Ts;
+use crate::time::{Span, Ts};
 use std::sync::Arc;
+
+/// After how long a timer comes again whose node was not stepped with it.
+const MISSED_TIMER: Span = Span::from_secs(1);
 
 /// A (node, input) pair that is never stepped again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,10 +81,18 @@ impl Engine {
         self.faults.clear();
         self.happened.clear();
         self.folding = true;
+        let missed = match admitted.input {
+            Input::Timer(timer) if skipped.contains(&timer.station) => Some(timer),
+            _ => None,
+        };
         if let Some(first) = self.begin(admitted) {
             self.agenda.push_front((None, first));
         }
         self.fold_cascade(&skipped);
+        if let Some(timer) = missed {
+            // Its node believes it armed, or would have armed it again: left out, it would never come again.
+            self.timers.arm(timer, self.now.plus(MISSED_TIMER));
+        }
         self.folding = false;
         self.decisions.clear();
         self.commands.set(commands);
