@@ -44,6 +44,9 @@ impl Queue {
 
     /// Takes an input of the lane itself.
     pub fn push(&mut self, input: Input) {
+        if let Input::Stream(StreamState::MarketDown(symbol, _)) = input {
+            self.inbox.note_down(symbol);
+        }
         self.own.push_back(input);
     }
 
@@ -97,6 +100,10 @@ fn account_of(input: &Input) -> Option<AccountIx> {
 mod tests {
     use super::*;
     use qcat_core::command::{CommandId, Outcome, RequestOutcome};
+    use qcat_core::id::{SymbolIx, TradeId};
+    use qcat_core::market::{MarketEvent, MarketInput, Trade};
+    use qcat_core::num::{Price, Quantity, Side};
+    use qcat_core::time::Ts;
 
     fn outcome(id: u64) -> Input {
         let outcome = Outcome::Written;
@@ -124,5 +131,27 @@ mod tests {
         });
         let out: Vec<Input> = std::iter::from_fn(|| queue.pop()).collect();
         assert!(!out.contains(&Input::Stream(StreamState::UserUp(AccountIx(3)))));
+    }
+
+    #[test]
+    fn a_symbol_that_the_lane_calls_down_is_not_told_to_be_up_after_an_overflow() {
+        let trade = |symbol| {
+            let (price, quantity) = (Price::from_mantissa(1), Quantity::from_mantissa(1).expect("positive"));
+            let trade = Trade { id: TradeId(1), price, quantity, aggressor: Side::Buy, on_book: true };
+            let (symbol, event) = (SymbolIx(symbol), MarketEvent::Trade(trade));
+            Input::Market(MarketInput {
+                symbol,
+                exchange_time: Ts::ZERO,
+                receive_time: Ts::ZERO,
+                derived: false,
+                event,
+            })
+        };
+        let mut queue = Queue::new(16);
+        (0..16).for_each(|_| assert_eq!(queue.offer(trade(0)), Offered::Accepted));
+        assert_eq!([queue.offer(trade(1)), queue.offer(trade(2))], [Offered::Full; 2]);
+        queue.push(Input::Stream(StreamState::MarketDown(SymbolIx(1), StreamFault::Overflow)));
+        let ups = std::iter::from_fn(|| queue.pop()).filter(|i| matches!(i, Input::Stream(StreamState::MarketUp(_))));
+        assert_eq!(ups.collect::<Vec<_>>(), [Input::Stream(StreamState::MarketUp(SymbolIx(2)))]);
     }
 }

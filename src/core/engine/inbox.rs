@@ -2,7 +2,10 @@
 //!
 //! * Quotes and marks: only the newest of a symbol waits. * Book deltas of a symbol are merged level by level (first `U` and
 //!   `pu`, last `u`). * Trades, candles, reports, answers, commands never conflate: market data that finds the queue full
-//!   is refused and its symbol marked down until the queue has drained; everything else has a reserve of its own.
+//!   is refused and its symbol marked down; everything else has a reserve of its own.
+//!
+//! Who says that such a symbol is up again: this queue once it has drained, unless its session said that it is down; but where
+//! book data was refused, only the session, when its new snapshot is bridged.
 
 use crate::event::{Input, StreamFault, StreamState};
 use crate::id::SymbolIx;
@@ -21,12 +24,48 @@ pub enum Offered {
     Full,
 }
 
+/// Levels of a waiting delta's side beyond which another one waits beside it: merging costs as much as there are levels.
+const MERGED_MAX: usize = 4096;
+
+/// What was refused of a symbol that is told to be down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overflow {
+    /// No book data: it is up again when the queue has drained.
+    Events,
+    /// Book data: its chain is cut, and until it begins anew nobody can say that the symbol is up.
+    Chain,
+    /// Book data, and the chain began anew: its session says when it is up.
+    Begun,
+}
+
 /// Where the newest conflatable inputs of a symbol wait, as absolute positions.
 #[derive(Debug, Clone, Copy, Default)]
 struct Newest {
     quote: Option<u64>,
     mark: Option<u64>,
     delta: Option<u64>,
+}
+
+impl Newest {
+    /// Where the newest input of this kind waits; `None` for kinds that never conflate.
+    fn of(&mut self, event: &MarketEvent) -> Option<&mut Option<u64>> {
+        match event {
+            MarketEvent::Quote(_) => Some(&mut self.quote),
+            MarketEvent::Mark(_) => Some(&mut self.mark),
+            MarketEvent::BookDelta(_) => Some(&mut self.delta),
+            _ => None,
+        }
+    }
+
+    /// Notes that an input waits at a position, behind all others.
+    fn note(&mut self, event: &MarketEvent, at: u64) {
+        if let Some(newest) = self.of(event) {
+            *newest = Some(at);
+        } else if matches!(event, MarketEvent::BookReset(_) | MarketEvent::BookGap) {
+            // A delta after a reset or a gap belongs to another chain than one before it.
+            self.delta = None;
+        }
+    }
 }
 
 /// The queue. See the module's text.
@@ -38,8 +77,12 @@ pub struct Inbox {
     waiting: usize,
     newest: Vec<Newest>,
     capacity: usize,
-    /// Symbols whose market data was refused; they are told to be up again once the queue has drained.
-    overflowed: BTreeSet<SymbolIx>,
+    /// Symbols whose market data was refused.
+    overflowed: BTreeMap<SymbolIx, Overflow>,
+    /// Symbols that are down by the word of their session.
+    down: BTreeSet<SymbolIx>,
+    /// Last words of sessions that found no room.
+    unsaid: BTreeMap<SymbolIx, StreamState>,
     conflated: u64,
     refused: u64,
 }
@@ -53,7 +96,9 @@ impl Inbox {
             waiting: 0,
             newest: Vec::new(),
             capacity: capacity.max(16),
-            overflowed: BTreeSet::new(),
+            overflowed: BTreeMap::new(),
+            down: BTreeSet::new(),
+            unsaid: BTreeMap::new(),
             conflated: 0,
             refused: 0,
         }
@@ -78,6 +123,7 @@ impl Inbox {
     pub fn offer(&mut self, input: Input) -> Offered {
         match input {
             Input::Market(market) => self.offer_market(market),
+            Input::Stream(state) => self.offer_state(state),
             other if self.waiting >= 2 * self.capacity => {
                 drop(other);
                 self.refused += 1;
@@ -88,6 +134,41 @@ impl Inbox {
                 Offered::Accepted
             }
         }
+    }
+
+    /// Notes that a symbol is down by another word than one that waits here.
+    pub fn note_down(&mut self, symbol: SymbolIx) {
+        self.down.insert(symbol);
+    }
+
+    fn offer_state(&mut self, state: StreamState) -> Offered {
+        let symbol = match state {
+            StreamState::MarketUp(symbol) => {
+                self.down.remove(&symbol);
+                match self.overflowed.get(&symbol) {
+                    // Said before the session heard that its book is cut, it will say it again; or the queue will, drained.
+                    Some(Overflow::Chain | Overflow::Events) => return Offered::Conflated,
+                    Some(Overflow::Begun) => self.overflowed.remove(&symbol),
+                    None => None,
+                };
+                Some(symbol)
+            }
+            StreamState::MarketDown(symbol, _) => {
+                self.down.insert(symbol);
+                Some(symbol)
+            }
+            StreamState::UserUp(_) | StreamState::UserDown(..) => None,
+        };
+        if self.waiting >= 2 * self.capacity {
+            self.unsaid.extend(symbol.map(|symbol| (symbol, state)));
+            self.refused += 1;
+            return Offered::Full;
+        }
+        if let Some(symbol) = symbol {
+            self.unsaid.remove(&symbol);
+        }
+        self.push(Input::Stream(state));
+        Offered::Accepted
     }
 
     /// Gives out the oldest input.
@@ -102,8 +183,34 @@ impl Inbox {
             }
         }
         // Drained: what was refused may flow again.
-        let symbol = self.overflowed.pop_first()?;
-        Some(Input::Stream(StreamState::MarketUp(symbol)))
+        if let Some((_, state)) = self.unsaid.pop_first() {
+            return Some(Input::Stream(state));
+        }
+        loop {
+            let (&symbol, _) = self.overflowed.iter().find(|(_, overflow)| **overflow == Overflow::Events)?;
+            self.overflowed.remove(&symbol);
+            if !self.down.contains(&symbol) {
+                return Some(Input::Stream(StreamState::MarketUp(symbol)));
+            }
+        }
+    }
+
+    /// Market data of a symbol finds no room.
+    fn refuse(&mut self, input: &MarketInput) -> Offered {
+        let symbol = input.symbol;
+        self.refused += 1;
+        let book = matches!(input.event, MarketEvent::BookDelta(_) | MarketEvent::BookReset(_) | MarketEvent::BookGap);
+        if book {
+            // The chain is broken from here on; the book says so itself at the next delta.
+            self.newest[symbol.ix()].delta = None;
+        }
+        let before = self.overflowed.get(&symbol).copied();
+        let overflow = if book { Overflow::Chain } else { before.unwrap_or(Overflow::Events) };
+        self.overflowed.insert(symbol, overflow);
+        if before.is_none() {
+            self.push(Input::Stream(StreamState::MarketDown(symbol, StreamFault::Overflow)));
+        }
+        Offered::Full
     }
 
     fn offer_market(&mut self, input: MarketInput) -> Offered {
@@ -117,15 +224,12 @@ impl Inbox {
             return Offered::Conflated;
         }
         if self.waiting >= self.capacity {
-            self.refused += 1;
-            if self.overflowed.insert(symbol) {
-                self.push(Input::Stream(StreamState::MarketDown(symbol, StreamFault::Overflow)));
-            }
-            if matches!(input.event, MarketEvent::BookDelta(_) | MarketEvent::BookReset(_)) {
-                // The chain is broken from here on; the book says so itself at the next delta.
-                self.newest[symbol.ix()].delta = None;
-            }
-            return Offered::Full;
+            return self.refuse(&input);
+        }
+        if matches!(input.event, MarketEvent::BookReset(_))
+            && let Some(overflow @ Overflow::Chain) = self.overflowed.get_mut(&symbol)
+        {
+            *overflow = Overflow::Begun;
         }
         self.push_market(input);
         Offered::Accepted
@@ -133,15 +237,14 @@ impl Inbox {
 
     /// Takes out the waiting input that `input` conflates with; returns what waits instead.
     fn conflate(&mut self, input: &MarketInput) -> Option<MarketInput> {
-        let newest = self.newest[input.symbol.ix()];
-        let at = match &input.event {
-            MarketEvent::Quote(_) => newest.quote?,
-            MarketEvent::Mark(_) => newest.mark?,
-            MarketEvent::BookDelta(_) => newest.delta?,
-            _ => return None,
-        };
-        let slot = usize::try_from(at.checked_sub(self.front)?).ok()?;
-        let old = self.queue.get_mut(slot)?.take()?;
+        let at = (*self.newest[input.symbol.ix()].of(&input.event)?)?;
+        let slot = self.queue.get_mut(usize::try_from(at.checked_sub(self.front)?).ok()?)?;
+        if let Some(Input::Market(MarketInput { event: MarketEvent::BookDelta(levels), .. })) = slot
+            && levels.bids.len().max(levels.asks.len()) >= MERGED_MAX
+        {
+            return None;
+        }
+        let old = slot.take()?;
         self.waiting -= 1;
         let (Input::Market(old), MarketEvent::BookDelta(new)) = (old, &input.event) else { return Some(input.clone()) };
         match old.event {
@@ -155,34 +258,45 @@ impl Inbox {
 
     fn push_market(&mut self, input: MarketInput) {
         let at = self.front + self.queue.len() as u64;
-        let newest = &mut self.newest[input.symbol.ix()];
-        match &input.event {
-            MarketEvent::Quote(_) => newest.quote = Some(at),
-            MarketEvent::Mark(_) => newest.mark = Some(at),
-            MarketEvent::BookDelta(_) => newest.delta = Some(at),
-            // A delta after a reset or a gap belongs to another chain than one before it.
-            MarketEvent::BookReset(_) | MarketEvent::BookGap => newest.delta = None,
-            MarketEvent::Trade(_) | MarketEvent::AggTrade(_) | MarketEvent::Candle(_) => {}
-        }
+        self.newest[input.symbol.ix()].note(&input.event, at);
         self.push(Input::Market(input));
     }
 
     fn push(&mut self, input: Input) {
         self.queue.push_back(Some(input));
         self.waiting += 1;
+        // What was conflated leaves its slot empty; while nobody pops, these must not pile up.
+        if self.queue.len() > 2 * self.waiting.max(self.capacity) {
+            self.compact();
+        }
+    }
+
+    /// Takes out the empty slots. What waits keeps its order, and what may conflate with it stays the same.
+    fn compact(&mut self) {
+        let Inbox { queue, newest, front, .. } = self;
+        let (mut from, mut to) = (*front, *front);
+        queue.retain(|slot| {
+            let at = from;
+            from += 1;
+            let Some(input) = slot else { return false };
+            if let Input::Market(market) = input
+                && let Some(newest) = newest.get_mut(market.symbol.ix()).and_then(|n| n.of(&market.event))
+                && *newest == Some(at)
+            {
+                *newest = Some(to);
+            }
+            to += 1;
+            true
+        });
     }
 
     fn forget(&mut self, input: &Input, at: u64) {
         let Input::Market(market) = input else { return };
-        let Some(newest) = self.newest.get_mut(market.symbol.ix()) else { return };
-        let slot = match &market.event {
-            MarketEvent::Quote(_) => &mut newest.quote,
-            MarketEvent::Mark(_) => &mut newest.mark,
-            MarketEvent::BookDelta(_) => &mut newest.delta,
-            _ => return,
-        };
-        if *slot == Some(at) {
-            *slot = None;
+        let newest = self.newest.get_mut(market.symbol.ix()).and_then(|n| n.of(&market.event));
+        if let Some(newest) = newest
+            && *newest == Some(at)
+        {
+            *newest = None;
         }
     }
 }
@@ -201,116 +315,4 @@ fn merge_side(levels: &mut Vec<Level>, later: &[Level]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::book::Markets;
-    use crate::id::TradeId;
-    use crate::market::{Quote, Trade};
-    use crate::num::Side;
-    use crate::time::Ts;
-    use proptest::prelude::*;
-
-    fn market(event: MarketEvent) -> Input {
-        Input::Market(MarketInput {
-            symbol: SymbolIx(0),
-            exchange_time: Ts::ZERO,
-            receive_time: Ts::ZERO,
-            derived: false,
-            event,
-        })
-    }
-
-    fn quote(update_id: u64) -> Input {
-        let (bid, ask) = (Price::from_mantissa(10), Price::from_mantissa(11));
-        let quantity = Quantity::from_mantissa(1).expect("positive");
-        market(MarketEvent::Quote(Quote { update_id, bid, bid_quantity: quantity, ask, ask_quantity: quantity }))
-    }
-
-    fn trade(id: i64) -> Input {
-        let (price, quantity) = (Price::from_mantissa(10), Quantity::from_mantissa(1).expect("positive"));
-        market(MarketEvent::Trade(Trade { id: TradeId(id), price, quantity, aggressor: Side::Buy, on_book: true }))
-    }
-
-    fn delta(id: u64, changes: &[(bool, i64, i64)]) -> Input {
-        let side = |bid: bool| {
-            let mine = changes.iter().filter(|(b, ..)| *b == bid);
-            let level = |(_, p, q): &(bool, i64, i64)| Level {
-                price: Price::from_mantissa(if bid { 100 - p } else { 101 + p }),
-                quantity: Quantity::from_mantissa(*q).expect("positive"),
-            };
-            mine.map(level).collect()
-        };
-        let (bids, asks) = (side(true), side(false));
-        market(MarketEvent::BookDelta(Box::new(BookLevels {
-            first_id: id,
-            last_id: id,
-            previous_id: id - 1,
-            bids,
-            asks,
-        })))
-    }
-
-    #[test]
-    fn only_the_newest_quote_waits_and_no_trade_is_lost() {
-        let mut inbox = Inbox::new(100);
-        assert_eq!(inbox.offer(quote(1)), Offered::Accepted);
-        assert_eq!(inbox.offer(trade(1)), Offered::Accepted);
-        assert_eq!(inbox.offer(quote(2)), Offered::Conflated);
-        assert_eq!(inbox.offer(trade(2)), Offered::Accepted);
-        let out: Vec<Input> = std::iter::from_fn(|| inbox.pop()).collect();
-        assert_eq!(out, [trade(1), quote(2), trade(2)]);
-        assert_eq!(inbox.offer(quote(3)), Offered::Accepted);
-    }
-
-    #[test]
-    fn a_full_queue_tells_that_the_symbol_is_down_and_later_up_again() {
-        let mut inbox = Inbox::new(16);
-        for id in 0..16 {
-            assert_eq!(inbox.offer(trade(id)), Offered::Accepted);
-        }
-        assert_eq!(inbox.offer(trade(16)), Offered::Full);
-        assert_eq!(inbox.offer(trade(17)), Offered::Full);
-        assert_eq!(inbox.offer(Input::Start { epoch: 1 }), Offered::Accepted);
-        let out: Vec<Input> = std::iter::from_fn(|| inbox.pop()).collect();
-        assert_eq!(out.len(), 19);
-        assert_eq!(out[16], Input::Stream(StreamState::MarketDown(SymbolIx(0), StreamFault::Overflow)));
-        assert_eq!(out[17], Input::Start { epoch: 1 });
-        assert_eq!(out[18], Input::Stream(StreamState::MarketUp(SymbolIx(0))));
-    }
-
-    proptest! {
-        /// Whatever is merged, the book ends up the same.
-        #[test]
-        fn merged_deltas_make_the_same_book(
-            diffs in prop::collection::vec(prop::collection::vec((any::<bool>(), 0i64..30, 0i64..5), 0..8), 1..40),
-            pops in prop::collection::vec(any::<bool>(), 40),
-        ) {
-            let reset = BookLevels { first_id: 100, last_id: 100, previous_id: 0, bids: Vec::new(), asks: Vec::new() };
-            let reset = market(MarketEvent::BookReset(Box::new(reset)));
-            let (mut plain, mut merged) = (Markets::default(), Markets::default());
-            let apply = |markets: &mut Markets, input: &Input| {
-                if let Input::Market(market) = input { markets.apply(market); }
-            };
-            let mut inbox = Inbox::new(1000);
-            inbox.offer(reset.clone());
-            apply(&mut plain, &reset);
-            for (at, changes) in diffs.iter().enumerate() {
-                // The first diff spans the snapshot's id.
-                let input = delta(100 + at as u64, changes);
-                apply(&mut plain, &input);
-                inbox.offer(input);
-                if pops[at] && let Some(input) = inbox.pop() {
-                    apply(&mut merged, &input);
-                }
-            }
-            while let Some(input) = inbox.pop() {
-                apply(&mut merged, &input);
-            }
-            let book = |markets: &Markets| {
-                let book = &markets.market(SymbolIx(0)).book;
-                (book.bids().collect::<Vec<_>>(), book.asks().collect::<Vec<_>>(), book.last_update_id())
-            };
-            prop_assert_eq!(book(&plain), book(&merged));
-        }
-    }
-}
+mod tests;
