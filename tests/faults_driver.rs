@@ -6,14 +6,16 @@
 mod world;
 
 use qcat_core::engine::driver::Driver;
+use qcat_core::engine::fold::Record;
 use qcat_core::engine::{Engine, Observer};
-use qcat_core::event::{AlertCode, Decision, Event, RunnerState, Station, StopReason};
+use qcat_core::event::{AlertCode, Decision, Event, Input, RunnerState, Station, StopReason};
 use qcat_core::id::{AccountIx, Seq, StrategyIx};
+use qcat_core::num::{Quantity, Side};
 use qcat_core::order::Intent;
-use qcat_core::strategy::{Needs, Params, Registry, Strategy, StrategyContext, StrategyEvent, StrategySpec};
+use qcat_core::strategy::{Needs, OrderSpec, Params, Registry, Strategy, StrategyContext, StrategyEvent, StrategySpec};
 use qcat_core::time::Span;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use world::{Mortal, Setup};
 
 const SABOTAGE: &str = "sabotage";
@@ -61,6 +63,67 @@ fn quiet_panics() {
     });
 }
 
+/// Arms a timer that is due at once, whenever it hears of anything.
+const HASTY: StrategySpec = StrategySpec {
+    name: "hasty",
+    doc: "Arms timers that are due already.",
+    params: &[],
+    factory: |_: &Params| Ok(Box::new(Hasty) as Box<dyn Strategy>),
+};
+
+struct Hasty;
+
+impl Strategy for Hasty {
+    fn needs(&self) -> Needs {
+        Needs { quotes: true, ..Needs::default() }
+    }
+
+    fn on(&mut self, _: &StrategyEvent<'_>, ctx: &mut StrategyContext<'_>) {
+        ctx.arm(1, ctx.now());
+        ctx.arm(2, qcat_core::time::Ts::ZERO);
+    }
+}
+
+/// How many times the storm may still begin.
+static STORMS: AtomicU32 = AtomicU32::new(2);
+
+/// Answers every word about an order with as many orders as it may.
+const STORM: StrategySpec = StrategySpec {
+    name: "storm",
+    doc: "Never stops within one cascade.",
+    params: &[],
+    factory: |_: &Params| Ok(Box::new(Storm { raging: false }) as Box<dyn Strategy>),
+};
+
+struct Storm {
+    raging: bool,
+}
+
+impl Strategy for Storm {
+    fn needs(&self) -> Needs {
+        Needs { quotes: true, ..Needs::default() }
+    }
+
+    fn on(&mut self, event: &StrategyEvent<'_>, ctx: &mut StrategyContext<'_>) {
+        let takes = |left: u32| left.checked_sub(1);
+        if let StrategyEvent::Quote { .. } = event {
+            let begins = || STORMS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, takes).is_ok();
+            self.raging = ctx.can_trade() && begins();
+        }
+        // What answers a refusal waits for the next input, and would count as much.
+        if !self.raging || !matches!(event, StrategyEvent::Quote { .. } | StrategyEvent::Order(_)) {
+            return;
+        }
+        let symbol = ctx.symbol();
+        let (instrument, quote) = (ctx.instrument(symbol).unwrap().clone(), ctx.quote(symbol).unwrap());
+        let price = instrument.offset(quote.bid, -2_000);
+        let quantity = Quantity::from_mantissa(2 * instrument.filters.lot.step.mantissa()).unwrap();
+        for _ in 0..32 {
+            ctx.place(OrderSpec::post_only(symbol, Side::Buy, price, quantity));
+        }
+    }
+}
+
 fn strategy_of(decision: &Decision) -> Option<StrategyIx> {
     match decision {
         Decision::Command(command) => match &command.kind {
@@ -77,13 +140,12 @@ fn strategy_of(decision: &Decision) -> Option<StrategyIx> {
 
 /// The decisions about one strategy, without numbers of commands, with their times.
 fn decisions_of(driver: &Driver<Mortal>, strategy: StrategyIx) -> Vec<String> {
-    use qcat_core::engine::fold::Record;
     let mut at = world::START;
     let mut found = Vec::new();
     for record in driver.log() {
         match record {
             Record::Input(admitted) => at = admitted.at,
-            Record::Decisions(_, decisions) => {
+            Record::Decisions(_, _, decisions) => {
                 for decision in decisions.iter().filter(|d| strategy_of(d) == Some(strategy)) {
                     let text = match decision {
                         Decision::Command(command) => format!("{:?}", command.kind),
@@ -139,6 +201,47 @@ fn a_strategy_that_panics_on_every_tenth_input_disturbs_nobody() {
     world::assert_agree(&with, &setup, "after the strategy was given up");
     let entries = with.engine().desk(AccountIx(1)).unwrap().entries().filter(|entry| !entry.protective).count();
     assert_eq!(entries, 0, "entries of a strategy that was given up");
+}
+
+#[test]
+fn a_timer_that_is_due_at_once_does_not_fire_without_end() {
+    let mut setup = Setup::new(&[("hasty", 0, "BTCUSDT")]);
+    let mut registry = Registry::builtin();
+    registry.register(HASTY).unwrap();
+    setup.registry = Arc::new(registry);
+    let mut driver = setup.driver();
+    let mut seen = |engine: &Engine| assert!(engine.seq().0 < 20_000, "it spins at {:?}", engine.now());
+    driver.run(setup.market(Span::from_secs(2)), &mut seen).unwrap();
+    assert!(driver.engine().now() > world::START.plus(Span::from_millis(1_900)));
+}
+
+#[test]
+fn a_strategy_that_never_stops_loses_nobodys_reports() {
+    let mut setup = Setup::new(&[("churner", 0, "BTCUSDT"), ("storm", 1, "BTCUSDT"), ("storm", 2, "BTCUSDT")]);
+    setup.accounts = 3;
+    let mut registry = Registry::builtin();
+    registry.register(world::CHURNER).unwrap();
+    registry.register(STORM).unwrap();
+    setup.registry = Arc::new(registry);
+    let mut config = setup.config();
+    for account in &mut config.accounts {
+        account.limits.open_orders_max = 1_000;
+    }
+    let mut driver = setup.driver_with(config);
+    driver.run(setup.market(Span::from_secs(20)), &mut |_| {}).unwrap();
+    assert!(world::alerts(driver.log(), AlertCode::Overrun) > 0, "it stopped by itself");
+    // What was dropped was more than its own intents: the deciding nodes were folded from the log and reconciled.
+    let rebuilt = |record: &&Record| matches!(record, Record::Input(admitted) if matches!(admitted.input, Input::Rebuild(Station::Markets)));
+    assert_eq!(driver.log().iter().filter(rebuilt).count(), 1);
+    // Nobody else is at fault, then or later.
+    let faulted = |strategy| {
+        let is = |d: &&Decision| matches!(d, Decision::Runner { strategy: of, state: RunnerState::Faulted } if *of == StrategyIx(strategy));
+        world::decisions(driver.log()).filter(is).count()
+    };
+    assert_eq!((faulted(1), faulted(2) + faulted(3)), (0, 1));
+    let end = driver.engine().now();
+    driver.run_until(end.plus(Span::from_secs(180)), &mut |_| {}).unwrap();
+    world::assert_agree(&driver, &setup, "after the storm");
 }
 
 /// Makes one node panic, once, when it takes an event of one kind.
@@ -210,7 +313,6 @@ fn a_ledger_that_panics_is_rebuilt_and_reconciled() {
 
 #[test]
 fn a_desk_that_panics_is_rebuilt_and_reconciled() {
-    use qcat_core::event::Input;
     sabotage(Station::Desk(world::A), |event| matches!(event, Event::Approved(_)), 7);
     sabotage(Station::Desk(world::A), |event| matches!(event, Event::Input(Input::Report(_))), 11);
     sabotage(Station::Desk(world::A), |event| matches!(event, Event::Input(Input::Outcome(_))), 5);
@@ -225,7 +327,6 @@ fn a_gate_that_panics_is_rebuilt_and_reconciled() {
 
 #[test]
 fn reconciliation_and_risk_that_panic_are_rebuilt() {
-    use qcat_core::event::Input;
     sabotage(Station::Reconciler(world::A), |event| matches!(event, Event::Fill(_)), 4);
     sabotage(Station::Reconciler(world::A), |event| matches!(event, Event::Input(Input::Answer(_))), 2);
     sabotage(Station::Risk, |event| matches!(event, Event::Equity(_)), 12);

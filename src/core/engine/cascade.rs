@@ -105,8 +105,13 @@ impl Engine {
         let mut events = 1usize;
         while let Some((from, event)) = self.agenda.pop_front() {
             events += 1;
-            if events > CASCADE_MAX {
-                self.overrun(from);
+            if events == CASCADE_MAX {
+                self.overrun(from, &event);
+                continue;
+            }
+            // What the fault itself brings about has room of its own.
+            if events > CASCADE_MAX + OUTBOX_MAX {
+                self.agenda.clear();
                 break;
             }
             self.take(&event);
@@ -170,7 +175,7 @@ impl Engine {
         self.faults.push(Fault { station, seq: self.seq, kind });
         let text = match kind {
             FaultKind::Panicked => format!("{station:?} panicked at input {}", self.seq.0),
-            FaultKind::Overrun => format!("{station:?} emitted more than {OUTBOX_MAX} events at input {}", self.seq.0),
+            FaultKind::Overrun => format!("{station:?} emitted more than its bound at input {}", self.seq.0),
         };
         let code = if kind == FaultKind::Panicked { AlertCode::NodeFault } else { AlertCode::Overrun };
         let alert = Alert { code, account: station.account(), symbol: None, order: None, text: text.into() };
@@ -179,16 +184,33 @@ impl Engine {
             && let Some(runner) = self.nodes.runner_mut(strategy)
         {
             runner.mark_faulted(&mut self.outbox);
+            // What finds no room here is not the fault of whoever steps next.
+            self.outbox.take_overrun();
         }
     }
 
-    /// The cascade ran past its bound: whoever emitted last is at fault, the rest is dropped.
-    fn overrun(&mut self, from: Option<Station>) {
-        // Reports and fills that are still queued must not be lost: a deciding node is then rebuilt by the fold.
-        let station = from.unwrap_or(Station::Markets);
-        let only_intents = self.agenda.iter().all(|(_, event)| matches!(event, Event::Intent(_)));
+    /// The cascade ran past its bound: the strategy that emitted last is at fault, or else the node; the rest is dropped.
+    /// Strategies' intents may be; where anything else is among it, reports and fills would be lost: then the deciding nodes are
+    /// rebuilt by the fold too.
+    #[cold]
+    fn overrun(&mut self, from: Option<Station>, event: &Event) {
+        // Behind a refusal or a report stands the strategy that wanted too much.
+        let behind = |from: Option<Station>, event: &Event| match (from, event) {
+            (Some(Station::Runner(_)), _) => from,
+            (_, Event::Refused(refused)) => Some(Station::Runner(refused.intent.strategy())),
+            _ => None,
+        };
+        let mut rest = self.agenda.iter().rev();
+        let strategy = behind(from, event).or_else(|| rest.find_map(|(from, event)| behind(*from, event)));
+        let station = strategy.or(from).unwrap_or(Station::Markets);
+        let is_intent = |event: &Event| matches!(event, Event::Intent(_));
+        let only_intents = is_intent(event) && self.agenda.iter().all(|(_, event)| is_intent(event));
         self.agenda.clear();
-        self.fault(station, if only_intents { FaultKind::Overrun } else { FaultKind::Panicked });
+        self.fault(station, FaultKind::Overrun);
+        if !only_intents && matches!(station, Station::Runner(_)) {
+            self.fault(Station::Markets, FaultKind::Overrun);
+        }
+        self.agenda.extend(self.outbox.drain().map(|event| (Some(station), event)));
     }
 
     /// Keeps what concerns the engine itself or the outside.

@@ -39,8 +39,8 @@ use cascade::Nodes;
 use flow::Wiring;
 use timers::Timers;
 
-/// Events that one step of one node may emit.
-pub const OUTBOX_MAX: usize = 1024;
+/// Events that one step of one node may emit: a page of a thousand missed trades makes two of each, and more.
+pub const OUTBOX_MAX: usize = 8_192;
 /// Events that one input's cascade may run to.
 pub const CASCADE_MAX: usize = 16_384;
 
@@ -60,14 +60,15 @@ pub struct Fault {
 pub enum FaultKind {
     /// It panicked.
     Panicked,
-    /// It emitted more than its bound; the rest was dropped.
+    /// It emitted more than its bound, or a cascade ran past its bound at it; the rest was dropped.
     Overrun,
 }
 
 impl Fault {
-    /// Whether the deciding nodes have to be rebuilt by a fold before the next input.
+    /// Whether the deciding nodes have to be rebuilt by a fold before the next input. What a strategy emits beyond its bound may
+    /// be dropped; what a deciding node emits tells others of fills and orders.
     pub fn is_deciding(&self) -> bool {
-        !matches!(self.station, Station::Runner(_)) && self.kind == FaultKind::Panicked
+        !matches!(self.station, Station::Runner(_))
     }
 }
 

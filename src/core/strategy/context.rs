@@ -20,6 +20,9 @@ use crate::time::{Span, Ts};
 /// How many actions (intents and timers) a strategy may take in one step; more is a fault of the strategy and dropped.
 pub const ACTIONS_MAX: u32 = 32;
 
+/// How far ahead a timer is at the least.
+const TIMER_SOONEST: Span = Span::from_millis(1);
+
 /// Timers that a strategy may have armed at one time.
 pub const TIMERS_MAX: usize = 64;
 
@@ -285,7 +288,8 @@ impl StrategyContext<'_> {
         true
     }
 
-    /// Wants [`StrategyEvent::Timer`](super::StrategyEvent::Timer) with this key at that time; arming again moves it.
+    /// Wants [`StrategyEvent::Timer`](super::StrategyEvent::Timer) with this key at that time, in a millisecond at the soonest;
+    /// arming again moves it.
     pub fn arm(&mut self, key: u32, at: Ts) -> bool {
         let known = self.own.timers.contains(&key);
         if (!known && self.own.timers.len() >= TIMERS_MAX) || !self.act() {
@@ -294,6 +298,8 @@ impl StrategyContext<'_> {
         if !known {
             self.own.timers.push(key);
         }
+        // A timer that is due at once would fire without end in its own handler.
+        let at = at.max(self.engine.now.plus(TIMER_SOONEST));
         self.out.push(Event::Arm { timer: self.timer(key), at });
         true
     }
