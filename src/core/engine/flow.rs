@@ -159,8 +159,8 @@ fn route_input(input: &Input, wiring: &Wiring, to: &mut Vec<Station>) {
         Input::SlowStep { strategy, .. } | Input::GiveUp(strategy) => to.push(Station::Runner(*strategy)),
         Input::Rebuild(station @ Station::Runner(_)) => to.push(*station),
         Input::Halt { .. } => to.push(Station::Risk),
-        // Deciding nodes were rebuilt by a fold before this input; the engine follows it with `Event::Untrusted`.
-        Input::Rebuild(_) => {}
+        // Deciding nodes were rebuilt by a fold before this input; the engine puts `Event::Untrusted` before it.
+        Input::Rebuild(_) => to.push(Station::Risk),
         Input::Timer(timer) => to.push(timer.station),
         Input::Command(command) => match command {
             // The engine turns it into `Event::Intent`.

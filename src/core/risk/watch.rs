@@ -89,6 +89,11 @@ impl Risk {
                 for scope in self.state.halts.retract(HaltReason::Stopping) {
                     out.push(Event::Resumed { scope });
                 }
+                self.repeat_halts(out);
+                self.beat(context, out);
+            }
+            Input::Rebuild(_) => {
+                self.repeat_halts(out);
                 self.beat(context, out);
             }
             Input::Timer(TimerId { station: Station::Risk, key: HEARTBEAT }) => self.beat(context, out),
@@ -136,6 +141,13 @@ impl Risk {
             let account = if let Scope::Account(account) = scope { Some(account) } else { None };
             let symbol = if let Scope::Symbol(symbol) = scope { Some(symbol) } else { None };
             out.push(Event::Alert(Alert { code, account, symbol, order: None, text: text.into() }));
+        }
+    }
+
+    /// Says every halt in force again: a crash or a fault may have come between the halt and those who cancel for it.
+    fn repeat_halts(&self, out: &mut Outbox) {
+        for (scope, reason) in self.state.halts.iter() {
+            out.push(Event::Halted { scope, reason });
         }
     }
 
