@@ -17,6 +17,7 @@ use qcat_core::event::{Decision, Input, Station};
 use qcat_core::id::Seq;
 use qcat_core::node::{SnapshotError, encode_state, hash_bytes};
 use qcat_core::strategy::registry::Registry;
+use qcat_core::time::Ts;
 use qcat_io::disk::{Disk, DiskError};
 use qcat_io::journal::{Entry, NotReplayable, ReadError, Reader, decode};
 use qcat_io::wire::WireError;
@@ -158,10 +159,10 @@ impl Replay<'_> {
                 self.settle(false);
                 self.input(number, admitted)?
             }
-            Entry::Decisions { seq, decisions, .. } => {
+            Entry::Decisions { seq, at, decisions } => {
                 self.outcome.decisions += decisions.len() as u64;
                 if self.plan.skips(seq) {
-                    self.world.fold(number, Record::Decisions(seq, decisions), &[])?;
+                    self.world.fold(number, Record::Decisions(seq, at, decisions), &[])?;
                 } else {
                     self.compare.recorded = decisions;
                 }
@@ -213,8 +214,10 @@ impl Replay<'_> {
         if self.outcome.difference.is_some() || recorded == computed {
             return;
         }
-        let (recorded, computed) = ([Record::Decisions(seq, recorded)], [Record::Decisions(seq, computed)]);
-        let difference = parity::first_difference(&recorded, &computed);
+        // The comparison does not look at times.
+        let at = Ts::ZERO;
+        let (recorded, computed) = (Record::Decisions(seq, at, recorded), Record::Decisions(seq, at, computed));
+        let difference = parity::first_difference(&[recorded], &[computed]);
         self.outcome.difference = difference.map(|d| Difference { position: position + d.position, ..d });
     }
 

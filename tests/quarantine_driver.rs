@@ -5,11 +5,15 @@
 #[path = "support/world.rs"]
 mod world;
 
+use qcat_core::config::ParamValue;
 use qcat_core::engine::Engine;
 use qcat_core::engine::driver::Driver;
-use qcat_core::engine::fold::{Quarantine, Record};
+use qcat_core::engine::fold::{FoldError, Quarantine, Record};
 use qcat_core::event::{Input, Station, TimerId};
+use qcat_core::id::StrategyIx;
+use qcat_core::strategy::{ParamKind, ParamSpec, Params, Registry, StrategySpec};
 use qcat_core::time::Span;
+use std::sync::Arc;
 use world::Setup;
 
 fn fires(record: &Record, which: fn(&TimerId) -> bool) -> bool {
@@ -55,6 +59,41 @@ fn left_out(station: Station, which: fn(&TimerId) -> bool) {
     assert!(budget.unwrap().expires > engine.now(), "{station:?}: no budget any more");
     assert!(!engine.reconciler(world::A).unwrap().is_running(), "{station:?}: a reconciliation hangs");
     world::assert_agree(&driver, &setup, &format!("{station:?}"));
+}
+
+/// A strategy whose kind breaks while it is built with one parameter.
+const BRITTLE: StrategySpec = StrategySpec {
+    name: "brittle",
+    doc: "Cannot be built when it is told to break.",
+    params: &[ParamSpec { name: "breaks", doc: "Whether it breaks.", kind: ParamKind::Bool { default: false } }],
+    factory: |params: &Params| {
+        if params.bool("breaks")? {
+            std::panic::resume_unwind(Box::new("brittle"));
+        }
+        (world::CHURNER.factory)(params)
+    },
+};
+
+#[test]
+fn books_that_break_in_the_fold_end_it_and_are_passed_over_once_quarantined() {
+    let mut setup = Setup::new(&[("churner", 0, "BTCUSDT"), ("brittle", 0, "BTCUSDT")]);
+    let mut registry = Registry::builtin();
+    registry.register(world::CHURNER).unwrap();
+    registry.register(BRITTLE).unwrap();
+    setup.registry = Arc::new(registry);
+    let mut driver = setup.driver();
+    driver.run(setup.market(Span::from_secs(10)), &mut |_| {}).unwrap();
+    let mut config = driver.engine().config().clone();
+    config.strategies[1].params.insert("breaks".into(), ParamValue::Bool(true));
+    let now = driver.engine().now();
+    driver.admit_first(now, Input::Configuration(Box::new(config))).unwrap();
+    let broke = driver.engine().seq();
+
+    let station = Station::Runner(StrategyIx(2));
+    let fault = Engine::folded(&setup.registry, driver.log(), &[]).unwrap_err();
+    assert_eq!(fault, FoldError::Fault { station, seq: broke });
+    let folded = Engine::folded(&setup.registry, driver.log(), &[Quarantine { station, seq: broke }]).unwrap();
+    assert_eq!(world::deciding_parts(&folded), world::deciding_parts(driver.engine()));
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn setup(seed: u64) -> Setup {
 fn records_until(log: &[Record], seq: u64) -> &[Record] {
     let end = log.iter().position(|record| match record {
         Record::Input(admitted) => admitted.seq.0 > seq,
-        Record::Decisions(of, _) => of.0 > seq,
+        Record::Decisions(of, ..) => of.0 > seq,
     });
     &log[..end.unwrap_or(log.len())]
 }
@@ -101,6 +101,31 @@ fn fold_equals_life(seed: u64, seconds: i64, step: u64) {
     assert!(next.is_none(), "not every moment was compared");
 }
 
+#[test]
+fn decisions_whose_input_is_left_out_of_the_journal_are_folded_at_their_own_time() {
+    let setup = setup(5);
+    let mut driver = setup.driver();
+    driver.run(setup.market(Span::from_secs(12)), &mut |_| {}).unwrap();
+    let is_market =
+        |record: &Record| matches!(record, Record::Input(a) if qcat_core::engine::fold::is_market_data(&a.input));
+    let mut fold = Engine::new(setup.registry.clone());
+    let (mut left_out, mut late) = (0, 0);
+    for record in driver.log().iter().filter(|record| !is_market(record)) {
+        let before = fold.seq();
+        fold.fold(record.clone(), &[], true).unwrap();
+        if let Record::Decisions(seq, at, _) = record {
+            left_out += u32::from(*seq != before);
+            late += u32::from((fold.seq(), fold.now()) != (*seq, *at));
+        }
+    }
+    assert!(left_out > 20, "decisions from market data: {left_out}");
+    assert_eq!(late, 0, "decisions folded at another time than they were made");
+    // With whole records such a gap is a hole.
+    let mut whole = Engine::new(setup.registry.clone());
+    let folded = driver.log().iter().filter(|r| !is_market(r)).try_for_each(|r| whole.fold(r.clone(), &[], false));
+    assert!(folded.is_err());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, max_shrink_iters: 40, ..ProptestConfig::default() })]
 
@@ -124,9 +149,9 @@ fn survivors(driver: &Driver<Mortal>, before: usize, recorded: bool, time: Optio
     let end = match (driver.venue().dead, time) {
         (_, Some(time)) => log.iter().position(|r| matches!(r, Record::Input(a) if a.at >= time)).unwrap_or(log.len()),
         (Some((_, id)), None) => {
-            let here = |r: &Record| matches!(r, Record::Decisions(_, ds) if ds.iter().any(|d| matches!(d, Decision::Command(c) if c.id == id)));
+            let here = |r: &Record| matches!(r, Record::Decisions(_, _, ds) if ds.iter().any(|d| matches!(d, Decision::Command(c) if c.id == id)));
             let at = before + log[before..].iter().position(here).unwrap();
-            let Record::Decisions(_, ds) = &log[at] else { unreachable!() };
+            let Record::Decisions(_, _, ds) = &log[at] else { unreachable!() };
             let first = ds.iter().find_map(|d| if let Decision::Command(c) = d { Some(c.id) } else { None });
             // What was sent was recorded before.
             if recorded || first != Some(id) { at + 1 } else { at }

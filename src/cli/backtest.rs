@@ -54,7 +54,7 @@ pub fn run(arguments: &Arguments) -> u8 {
     };
     if arguments.decisions {
         for record in &outcome.log {
-            if let Record::Decisions(seq, decisions) = record {
+            if let Record::Decisions(seq, _, decisions) = record {
                 decisions.iter().for_each(|decision| println!("{} {decision:?}", seq.0));
             }
         }

@@ -129,7 +129,7 @@ impl<'c> World<'c> {
             let folded = match entry {
                 Entry::Input(admitted) if admitted.seq <= engine.seq() => continue,
                 Entry::Input(admitted) => Record::Input(self.changed(admitted)?),
-                Entry::Decisions { seq, decisions, .. } => Record::Decisions(seq, decisions),
+                Entry::Decisions { seq, at, decisions } => Record::Decisions(seq, at, decisions),
                 Entry::Epoch(_) | Entry::Quarantine(_) | Entry::Snapshot | Entry::Close => continue,
             };
             engine.fold(folded, marks, false).map_err(|error| ReplayError::Fold { record: number, error })?;

@@ -46,7 +46,7 @@ pub fn fold(journal: &Path) -> Past {
                 past.engine.fold(Record::Input(admitted), &quarantine, false).expect("it folds");
                 past.fills.extend(&past.engine.happened().fills);
             }
-            Entry::Decisions { seq, decisions, .. } => {
+            Entry::Decisions { seq, at, decisions } => {
                 for decision in &decisions {
                     if let Decision::Command(command) = decision
                         && let CommandKind::Place(order) = &command.kind
@@ -55,7 +55,7 @@ pub fn fold(journal: &Path) -> Past {
                         assert!(past.placed.insert(id), "client order id {id} was used twice");
                     }
                 }
-                past.engine.fold(Record::Decisions(seq, decisions), &quarantine, false).expect("it folds");
+                past.engine.fold(Record::Decisions(seq, at, decisions), &quarantine, false).expect("it folds");
             }
             Entry::Quarantine(mark) => panic!("a node panicked: {mark:?}"),
             Entry::Epoch(_) | Entry::Snapshot | Entry::Close => {}

@@ -301,7 +301,7 @@ pub fn assert_agree(driver: &Driver<Mortal>, setup: &Setup, what: &str) {
 /// All decisions of a log.
 pub fn decisions(log: &[Record]) -> impl Iterator<Item = &Decision> {
     log.iter().flat_map(|record| match record {
-        Record::Decisions(_, decisions) => decisions.as_slice(),
+        Record::Decisions(_, _, decisions) => decisions.as_slice(),
         Record::Input(_) => &[],
     })
 }

@@ -169,7 +169,7 @@ pub(super) fn fold_entries(
                 folded += 1;
                 Record::Input(admitted)
             }
-            Entry::Decisions { seq, decisions, .. } => Record::Decisions(seq, decisions),
+            Entry::Decisions { seq, at, decisions } => Record::Decisions(seq, at, decisions),
             Entry::Epoch(_) | Entry::Quarantine(_) | Entry::Snapshot | Entry::Close => continue,
         };
         engine.fold(record, marks, gaps)?;

@@ -197,7 +197,10 @@ impl Engine {
         // Behind a refusal or a report stands the strategy that wanted too much.
         let behind = |from: Option<Station>, event: &Event| match (from, event) {
             (Some(Station::Runner(_)), _) => from,
-            (_, Event::Refused(refused)) => Some(Station::Runner(refused.intent.strategy())),
+            (_, Event::Refused(refused)) => {
+                let strategy = refused.intent.strategy();
+                (strategy != StrategyIx::EXTERNAL).then_some(Station::Runner(strategy))
+            }
             _ => None,
         };
         let mut rest = self.agenda.iter().rev();

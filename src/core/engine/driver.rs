@@ -367,7 +367,7 @@ impl<V: Counterparty> Driver<V> {
         }
         self.take_out();
         if self.options.keep_log {
-            self.log.push(Record::Decisions(seq, decisions));
+            self.log.push(Record::Decisions(seq, at, decisions));
         } else {
             self.engine.recycle(decisions);
         }

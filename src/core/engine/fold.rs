@@ -7,10 +7,11 @@
 use super::Engine;
 use super::cascade::Nodes;
 use crate::event::{Admitted, Decision, Event, Input, Station};
-use crate::id::Seq;
+use crate::id::{AccountIx, Seq};
 use crate::node::Context;
 use crate::strategy::registry::Registry;
 use crate::time::{Span, Ts};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// After how long a timer comes again whose node was not stepped with it.
@@ -30,8 +31,8 @@ pub struct Quarantine {
 pub enum Record {
     /// An admitted input.
     Input(Admitted),
-    /// What the engine decided from it.
-    Decisions(Seq, Vec<Decision>),
+    /// What the engine decided from the input with this number and time, which itself may not be recorded.
+    Decisions(Seq, Ts, Vec<Decision>),
 }
 
 /// A fold that cannot go on.
@@ -64,11 +65,16 @@ impl Engine {
                 }
                 self.fold_input(admitted, quarantine)
             }
-            Record::Decisions(_, decisions) => {
-                for decision in &decisions {
-                    self.fold_decision(decision);
+            Record::Decisions(seq, at, decisions) => {
+                if seq > self.seq {
+                    if !gaps_allowed {
+                        return Err(FoldError::Hole { last: self.seq, found: seq });
+                    }
+                    // Decided from an input that is left out: orders and questions are as old as that, not as the one before.
+                    self.skip_to(seq, at);
                 }
-                Ok(())
+                let skipped = skipped(quarantine, seq);
+                decisions.iter().try_for_each(|decision| self.fold_decision(decision, &skipped))
             }
         }
     }
@@ -76,7 +82,7 @@ impl Engine {
     fn fold_input(&mut self, admitted: Admitted, quarantine: &[Quarantine]) -> Result<(), FoldError> {
         // Command ids that nodes draw in the fold are thrown away with their commands.
         let commands = self.commands.get();
-        let skipped: Vec<Station> = quarantine.iter().filter(|q| q.seq == admitted.seq).map(|q| q.station).collect();
+        let skipped = skipped(quarantine, admitted.seq);
         self.decisions.clear();
         self.faults.clear();
         self.happened.clear();
@@ -88,7 +94,7 @@ impl Engine {
         if let Some(first) = self.begin(admitted) {
             self.agenda.push_front((None, first));
         }
-        self.fold_cascade(&skipped);
+        let folded = self.fold_cascade(&skipped);
         if let Some(timer) = missed {
             // Its node believes it armed, or would have armed it again: left out, it would never come again.
             self.timers.arm(timer, self.now.plus(MISSED_TIMER));
@@ -96,6 +102,7 @@ impl Engine {
         self.folding = false;
         self.decisions.clear();
         self.commands.set(commands);
+        folded?;
         match self.faults.iter().find(|fault| fault.is_deciding()) {
             Some(fault) => Err(FoldError::Fault { station: fault.station, seq: fault.seq }),
             None => Ok(()),
@@ -103,7 +110,8 @@ impl Engine {
     }
 
     /// The agenda as in life, without strategies and without quarantined nodes.
-    fn fold_cascade(&mut self, skipped: &[Station]) {
+    fn fold_cascade(&mut self, skipped: &[Station]) -> Result<(), FoldError> {
+        let seq = self.seq;
         while let Some((_, event)) = self.agenda.pop_front() {
             let mut stations = std::mem::take(&mut self.stations);
             stations.clear();
@@ -113,7 +121,7 @@ impl Engine {
                     // A strategy is told nothing; its runner keeps its books.
                     Station::Runner(strategy) => {
                         if let Some(runner) = self.nodes.runner_mut(*strategy) {
-                            runner.miss(&event);
+                            guarded(*station, seq, skipped, || runner.miss(&event))?;
                         }
                     }
                     _ if skipped.contains(station) => {}
@@ -128,31 +136,47 @@ impl Engine {
                 self.keep(event);
             }
         }
+        Ok(())
     }
 
-    fn fold_decision(&mut self, decision: &Decision) {
+    /// Hands a recorded decision to every node. One that is quarantined for the input is handed it too: what it broke at is the
+    /// input, and without its decisions it would not know of orders that were sent.
+    fn fold_decision(&mut self, decision: &Decision, skipped: &[Station]) -> Result<(), FoldError> {
         if let Decision::Command(command) = decision {
             self.commands.set(self.commands.get().max(command.id.0));
         }
+        let seq = self.seq;
         let Engine { nodes, markets, universe, config, commands, outbox, timers, .. } = self;
-        let context = Context { now: self.now, seq: self.seq, epoch: self.epoch, markets, universe, config, commands };
-        for desk in &mut nodes.desks {
-            desk.fold(decision, &context);
-            // Live, its step ends so; a rebuilt desk wakes at the same times.
-            desk.rearm(outbox);
-        }
-        for event in outbox.drain() {
-            match event {
-                Event::Arm { timer, at } => timers.arm(timer, at),
-                Event::Disarm(timer) => timers.disarm(timer),
-                _ => {}
+        let context = Context { now: self.now, seq, epoch: self.epoch, markets, universe, config, commands };
+        let Nodes { runners, gates, desks, ledgers, reconcilers, risk } = nodes;
+        for (account, desk) in (0..).map(AccountIx).zip(desks) {
+            let folded = guarded(Station::Desk(account), seq, skipped, || {
+                desk.fold(decision, &context);
+                // Live, its step ends so; a rebuilt desk wakes at the same times.
+                desk.rearm(outbox);
+            });
+            for event in outbox.drain() {
+                match event {
+                    Event::Arm { timer, at } => timers.arm(timer, at),
+                    Event::Disarm(timer) => timers.disarm(timer),
+                    _ => {}
+                }
             }
+            folded?;
         }
-        nodes.gates.iter_mut().for_each(|node| node.fold(decision, &context));
-        nodes.ledgers.iter_mut().for_each(|node| node.fold(decision, &context));
-        nodes.reconcilers.iter_mut().for_each(|node| node.fold(decision, &context));
-        nodes.runners.iter_mut().for_each(|node| node.fold(decision, &context));
-        nodes.risk.fold(decision, &context);
+        for (account, node) in (0..).map(AccountIx).zip(gates) {
+            guarded(Station::Gate(account), seq, skipped, || node.fold(decision, &context))?;
+        }
+        for (account, node) in (0..).map(AccountIx).zip(ledgers) {
+            guarded(Station::Ledger(account), seq, skipped, || node.fold(decision, &context))?;
+        }
+        for (account, node) in (0..).map(AccountIx).zip(reconcilers) {
+            guarded(Station::Reconciler(account), seq, skipped, || node.fold(decision, &context))?;
+        }
+        for node in runners {
+            guarded(Station::Runner(node.index()), seq, skipped, || node.fold(decision, &context))?;
+        }
+        guarded(Station::Risk, seq, skipped, || risk.fold(decision, &context))
     }
 
     /// After a fold: goes on behind inputs that have numbers and were not journaled.
@@ -178,6 +202,20 @@ impl Engine {
             self.timers.arm(timer, at);
         }
         self.markets = std::mem::take(&mut broken.markets);
+    }
+}
+
+/// The stations that are not stepped with an input.
+fn skipped(quarantine: &[Quarantine], seq: Seq) -> Vec<Station> {
+    quarantine.iter().filter(|q| q.seq == seq).map(|q| q.station).collect()
+}
+
+/// Lets a node keep its books. A panic is its fault and ends the fold; it is passed over where the node is quarantined for
+/// the input, so that no record can keep the engine from ever starting again.
+fn guarded(station: Station, seq: Seq, skipped: &[Station], work: impl FnOnce()) -> Result<(), FoldError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Err(_) if !skipped.contains(&station) => Err(FoldError::Fault { station, seq }),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

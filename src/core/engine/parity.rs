@@ -51,7 +51,7 @@ pub fn report(first: &[Record], second: &[Record]) -> String {
 fn decisions(records: &[Record]) -> impl Iterator<Item = (Seq, &Decision)> {
     records.iter().flat_map(|record| {
         let (seq, decisions) = match record {
-            Record::Decisions(seq, decisions) => (*seq, decisions.as_slice()),
+            Record::Decisions(seq, _, decisions) => (*seq, decisions.as_slice()),
             Record::Input(_) => (Seq(0), &[][..]),
         };
         decisions.iter().map(move |decision| (seq, decision))

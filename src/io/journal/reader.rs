@@ -51,7 +51,7 @@ impl Entry {
     pub fn record(self) -> Option<Record> {
         match self {
             Entry::Input(admitted) => Some(Record::Input(admitted)),
-            Entry::Decisions { seq, decisions, .. } => Some(Record::Decisions(seq, decisions)),
+            Entry::Decisions { seq, at, decisions } => Some(Record::Decisions(seq, at, decisions)),
             Entry::Epoch(_) | Entry::Quarantine(_) | Entry::Snapshot | Entry::Close => None,
         }
     }
