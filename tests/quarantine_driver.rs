@@ -50,7 +50,7 @@ fn left_out(station: Station, which: fn(&TimerId) -> bool) {
     driver.admit_first(fired.at, Input::Rebuild(station)).unwrap();
     driver.run(market.into_iter().skip_while(|input| before(&input)), &mut |_| {}).unwrap();
     driver.venue_mut().venue.set_faults(Default::default());
-    driver.run_until(world::START.plus(Span::from_secs(400)), &mut |_| {}).unwrap();
+    driver.run_until(world::START.plus(Span::from_secs(250)), &mut |_| {}).unwrap();
 
     let again = driver.log().iter().filter(|record| fires(record, which)).count();
     assert!(again > 0, "{station:?}: its timer never came again");

@@ -4,6 +4,7 @@ use super::{exit, print_faults};
 use crate::config::{self, Config};
 use crate::daemon::{self, Daemon};
 use crate::wire::StartError;
+use qcat_actors::runtime::lane::LaneError;
 use qcat_core::strategy::registry::Registry;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -102,6 +103,7 @@ async fn outlive_the_terminal() {
 pub fn start_code(error: &StartError) -> u8 {
     match error {
         StartError::Config(_) => exit::CONFIG,
+        StartError::Lane { error: LaneError::NoBeginning(_), .. } => exit::DATA,
         _ => exit::UNAVAILABLE,
     }
 }

@@ -16,9 +16,10 @@ use qcat_core::time::{Span, Ts};
 use qcat_io::clock::Clock;
 use qcat_io::disk::Disk;
 use qcat_io::journal::marks::Hung;
-use qcat_io::journal::{AppendError, Entry, Journal, OpenError, ReadError, Recovered, State, TornTail};
+use qcat_io::journal::{self, AppendError, Entry, Journal, OpenError, ReadError, Recovered, State, TornTail};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -28,7 +29,13 @@ use tokio::sync::Notify;
 pub enum LaneError {
     /// The journal cannot be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(OpenError),
+    /// The first records are gone, and none of the snapshots that stand for them can be restored.
+    #[error(
+        "{0}. Nothing was changed: start the version that wrote the snapshots, or restore the directory from a backup of a version \
+         that this one reads; or cancel and close everything at the exchange and move the directory away, to begin anew"
+    )]
+    NoBeginning(OpenError),
     /// The journal cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -44,6 +51,15 @@ pub enum LaneError {
     /// The journal took less than the start needs.
     #[error("the engine cannot start: {0}")]
     Start(String),
+}
+
+impl From<OpenError> for LaneError {
+    fn from(error: OpenError) -> LaneError {
+        match error {
+            OpenError::NoBeginning { .. } => LaneError::NoBeginning(error),
+            other => LaneError::Open(other),
+        }
+    }
 }
 
 /// What recovery found.
@@ -83,7 +99,8 @@ pub struct Recovering {
 }
 
 impl Lane {
-    /// Opens the journal and folds what it holds. Nodes that panic in the fold are quarantined for that input, and it begins anew.
+    /// Opens the journal and folds what it holds, on the newest snapshot that this program restores. Nodes that panic in the
+    /// fold are quarantined for that input, and it begins anew.
     pub fn open(
         options: LaneOptions,
         registry: Arc<Registry>,
@@ -91,7 +108,12 @@ impl Lane {
         clock: Arc<dyn Clock>,
         latch: Arc<HaltLatch>,
     ) -> Result<Recovering, LaneError> {
-        let (mut journal, mut recovered) = Journal::open(disk.clone(), &options.dir, options.journal.clone())?;
+        let mut fits = |snapshot: &journal::Snapshot| restores(&registry, &snapshot.state);
+        let (mut journal, mut recovered) =
+            Journal::open_with(disk.clone(), &options.dir, options.journal.clone(), &mut fits)?;
+        for skipped in &recovered.skipped {
+            tracing::warn!(path = %skipped.path.display(), reason = %skipped.reason, "a snapshot was not used");
+        }
         let begins_with = recovered.snapshot.as_ref().map_or(0, |s| s.record);
         let base = recovered.snapshot.take().map(|s| from_journal(s.state));
         let base = base.map(Rc::new);
@@ -121,6 +143,15 @@ impl Lane {
         report.quarantined = marks(&journal);
         let last_at = recovered.last_at;
         Ok(Recovering { options, registry, disk, clock, latch, engine, journal, base, last_at, report })
+    }
+}
+
+/// Whether this program restores a snapshot, with the reason why not.
+fn restores(registry: &Arc<Registry>, state: &State) -> Result<(), String> {
+    let restore = AssertUnwindSafe(|| Engine::new(registry.clone()).restore(state, true));
+    match catch_unwind(restore) {
+        Ok(restored) => restored.map_err(|error| error.to_string()),
+        Err(_) => Err("a node panics at it".to_owned()),
     }
 }
 

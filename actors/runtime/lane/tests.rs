@@ -267,6 +267,78 @@ async fn a_snapshot_is_written_beside_the_lane_and_recovery_begins_with_it() {
         .await;
 }
 
+/// Stores a snapshot behind the last record, as a program with another idea of the state would.
+fn store(disk: &qcat_io::disk::SimDisk, state: impl FnOnce(&Engine) -> Snapshot) {
+    let clock = Arc::new(qcat_io::clock::SimClock::new(START));
+    let state = state(recover(disk, &clock, options(Durability::Group)).engine());
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let options = options(Durability::Group);
+    let (mut journal, _) = Journal::open(disk, &options.dir, options.journal.clone()).unwrap();
+    journal.write_snapshot(state).unwrap();
+    journal.close().unwrap();
+}
+
+#[test]
+fn a_snapshot_that_does_not_restore_gives_way_to_an_older_one_and_to_the_whole_journal() {
+    let world = World::running(&["steady"], Durability::Group, None);
+    (0..10).for_each(|_| (world.quote(), world.settle()).1);
+    world.lane.finish().unwrap();
+    let good = world.lane.0.core.borrow().base.as_ref().unwrap().seq;
+    (0..10).for_each(|_| (world.quote(), world.settle()).1);
+    let hashes = decided(world.lane.read(|e| e.part_hashes()));
+    world.lane.close().unwrap();
+    let disk = world.disk.after_kill();
+    // One whose parts do not decode, one whose parts are of two moments, one of a layout that nobody knows.
+    let mut bad: [fn(&mut Snapshot); 3] = [
+        |s| s.parts.iter_mut().filter(|(name, _)| name == "desk:0").for_each(|(_, bytes)| bytes.truncate(3)),
+        |s| s.parts.iter_mut().filter(|(name, _)| name == "markets").for_each(|(_, bytes)| bytes.clear()),
+        |s| s.parts[0].1 = 77u32.to_le_bytes().to_vec(),
+    ];
+    for (count, spoil) in (1..).zip(&mut bad) {
+        store(&disk, |engine| {
+            let mut snapshot = engine.snapshot();
+            spoil(&mut snapshot);
+            snapshot
+        });
+        let recovered = recover(&disk, &world.clock, options(Durability::Group));
+        let report = recovered.report();
+        // Three are kept.
+        let expected = (count < 3).then_some(good);
+        assert_eq!((report.snapshot, report.skipped.len()), (expected, count), "{:?}", report.skipped);
+        assert_eq!(decided(recovered.engine().part_hashes()), hashes);
+    }
+}
+
+#[test]
+fn without_a_snapshot_and_without_the_first_records_the_start_is_refused() {
+    let mut options = options(Durability::Group);
+    options.journal.segment_size = 1 << 14;
+    let (disk, clock) = (qcat_io::disk::SimDisk::new(1), Arc::new(qcat_io::clock::SimClock::new(START)));
+    let world = World::on(disk, clock, &["steady"], options.clone(), None);
+    world.connect();
+    (0..200).for_each(|_| (world.quote(), world.settle()).1);
+    world.lane.finish().unwrap();
+    world.lane.close().unwrap();
+    let disk = world.disk.after_kill();
+    let names = disk.list(&options.dir).unwrap();
+    let first = names.iter().filter(|name| name.starts_with("journal-")).min().unwrap();
+    disk.remove(&options.dir.join(first)).unwrap();
+    recover(&disk, &world.clock, options.clone());
+    for name in names.iter().filter(|name| name.ends_with(".snap")) {
+        let path = options.dir.join(name);
+        let mut bytes = disk.bytes(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        disk.put(&path, bytes);
+    }
+    let disk: Arc<dyn Disk> = Arc::new(disk);
+    let opened = Lane::open(options, registry(), disk, world.clock.clone(), HaltLatch::new());
+    let Err(refused) = opened else { panic!("it started") };
+    assert!(matches!(refused, LaneError::NoBeginning(_)), "{refused}");
+    let text = refused.to_string();
+    assert!(text.contains("checksum") && text.contains("restore the directory from a backup"), "{text}");
+}
+
 #[test]
 fn a_slow_strategy_is_told_so() {
     let mut options = options(Durability::Async);

@@ -62,7 +62,7 @@ pub enum SyncBy {
 pub struct Options {
     /// The engine's number; the directory belongs to it alone.
     pub engine: u16,
-    /// The version of the program; snapshots of another one are not restored.
+    /// The layout of the engine's state; snapshots of another one are not restored.
     pub program: String,
     /// When commands may leave.
     pub durability: Durability,
@@ -86,7 +86,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             engine: 0,
-            program: env!("CARGO_PKG_VERSION").to_owned(),
+            program: format!("state {}", qcat_core::engine::snapshot::LAYOUT),
             durability: Durability::default(),
             market_data: MarketData::default(),
             segment_size: 64 << 20,

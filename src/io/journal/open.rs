@@ -56,10 +56,12 @@ pub enum OpenError {
         error: WireError,
     },
     /// The first records are gone and no snapshot stands for them.
-    #[error("the journal begins with record {first} and there is no usable snapshot to begin with")]
+    #[error("the journal begins with record {first} and there is no usable snapshot to begin with{}", reasons(.skipped))]
     NoBeginning {
         /// Its first record.
         first: u64,
+        /// The snapshots that are there.
+        skipped: Vec<SkippedSnapshot>,
     },
     /// A snapshot holds more than the journal, which had been durable up to it: records are lost.
     #[error("{} holds records up to {record}, but the journal ends with {last}: records are lost", .path.display())]
@@ -77,6 +79,11 @@ pub enum OpenError {
     /// No thread could be started.
     #[error("cannot start the sync thread: {0}")]
     Thread(std::io::Error),
+}
+
+fn reasons(skipped: &[SkippedSnapshot]) -> String {
+    let reason = |s: &SkippedSnapshot| format!("; {}: {}", s.path.display(), s.reason);
+    skipped.iter().map(reason).collect()
 }
 
 /// The unfinished end that was cut off.
@@ -152,14 +159,29 @@ struct Survey {
 }
 
 impl Journal {
-    /// Opens or begins the journal of `options.engine` in its data directory.
+    /// Opens or begins the journal of `options.engine` in its data directory. Snapshots of `options.program` are used.
     pub fn open(disk: Arc<dyn Disk>, dir: &Path, options: Options) -> Result<(Journal, Recovered), OpenError> {
+        let program = options.program.clone();
+        Journal::open_with(disk, dir, options, &mut |snapshot| snapshot.check_program(&program))
+    }
+
+    /// The same; the newest snapshot that `fits` is used. Where it does not, with a reason, an older one is tried, and after the
+    /// last one all records take its place, if they are all there.
+    pub fn open_with(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        options: Options,
+        fits: &mut dyn FnMut(&Snapshot) -> Result<(), String>,
+    ) -> Result<(Journal, Recovered), OpenError> {
         let lock = disk.lock(dir)?;
-        let (snapshot, skipped) = newest(&*disk, dir, options.engine, &options.program)?;
+        let (snapshot, skipped) = newest(&*disk, dir, options.engine, fits)?;
         let links = load_chain(&*disk, dir)?;
         check_headers(&links, options.engine)?;
         let from = snapshot.as_ref().map_or(1, |s| s.record + 1);
-        let survey = survey(&disk, links, from, snapshot.as_ref())?;
+        let survey = survey(&disk, links, from, snapshot.as_ref()).map_err(|error| match error {
+            OpenError::NoBeginning { first, .. } => OpenError::NoBeginning { first, skipped: skipped.clone() },
+            other => other,
+        })?;
         if let Some(s) = snapshot.as_ref().filter(|s| s.record >= survey.next) {
             return Err(OpenError::SnapshotAhead { path: dir.to_owned(), record: s.record, last: survey.next - 1 });
         }
@@ -293,7 +315,7 @@ fn check_headers(links: &[Link], engine: u16) -> Result<(), OpenError> {
 fn survey(disk: &Arc<dyn Disk>, links: Vec<Link>, from: u64, snapshot: Option<&Snapshot>) -> Result<Survey, OpenError> {
     let first = links.iter().find_map(Link::in_use).map_or(1, |h| h.first_record);
     if first > from && links.first().is_some_and(|l| l.header.is_ok()) {
-        return Err(OpenError::NoBeginning { first });
+        return Err(OpenError::NoBeginning { first, skipped: Vec::new() });
     }
     let known = links.iter().filter_map(Link::in_use).map(|h| h.durable).max().unwrap_or(0);
     let begin = |l: &Link| l.in_use().is_some_and(|h| h.first_record <= from.min(known + 1));

@@ -27,7 +27,7 @@ const TEMPORARY: &str = "snapshot.tmp";
 pub struct Snapshot {
     /// The last record that it contains.
     pub record: u64,
-    /// The version of the program that wrote it; only that one restores it.
+    /// The layout of its state, as the program that wrote it names it.
     pub program: String,
     /// Definitions, configuration, epoch and quarantine marks at that point.
     pub head: Head,
@@ -174,12 +174,22 @@ fn decode(engine: u16, bytes: &[u8]) -> Result<Snapshot, String> {
     Ok(Snapshot { record: long(16), program, head, state })
 }
 
-/// The newest snapshot that this program can restore, and those that were skipped, newest first.
+impl Snapshot {
+    /// Whether it is of the layout that this program names, with the reason why not.
+    pub(super) fn check_program(&self, program: &str) -> Result<(), String> {
+        match self.program == program {
+            true => Ok(()),
+            false => Err(format!("written by version {}, this is {program}", self.program)),
+        }
+    }
+}
+
+/// The newest snapshot that `fits`, and those that were skipped, newest first.
 pub(super) fn newest(
     disk: &dyn Disk,
     dir: &Path,
     engine: u16,
-    program: &str,
+    fits: &mut dyn FnMut(&Snapshot) -> Result<(), String>,
 ) -> Result<(Option<Snapshot>, Vec<SkippedSnapshot>), DiskError> {
     let mut skipped = Vec::new();
     for record in stored(disk, dir)?.into_iter().rev() {
@@ -187,12 +197,9 @@ pub(super) fn newest(
         let snapshot = read(disk, &path)?;
         let usable = decode(engine, &snapshot).and_then(|s| {
             if s.record != record {
-                Err(format!("holds record {} under another name", s.record))
-            } else if s.program != program {
-                Err(format!("written by version {}, this is {program}", s.program))
-            } else {
-                Ok(s)
+                return Err(format!("holds record {} under another name", s.record));
             }
+            fits(&s).map(|()| s)
         });
         match usable {
             Ok(snapshot) => return Ok((Some(snapshot), skipped)),
