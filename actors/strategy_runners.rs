@@ -9,10 +9,11 @@ use crate::runtime::supervise::{Base, Cause, Line, Part};
 use qcat_core::config::OnStop;
 use qcat_core::engine::Engine;
 use qcat_core::engine::inbox::Offered;
-use qcat_core::event::{Decision, HaltReason, Input, OperatorCommand, RunnerState, Scope, Station};
-use qcat_core::id::StrategyIx;
+use qcat_core::event::{Decision, HaltReason, Input, OperatorCommand, RunnerState, Scope, Station, StreamState};
+use qcat_core::id::{StrategyIx, SymbolIx};
 use qcat_core::num::NetQuantity;
 use qcat_core::order::{OrderState, OrderUpdate};
+use std::collections::BTreeSet;
 use tokio::task::JoinHandle;
 
 /// A strategy wants past candles.
@@ -26,14 +27,28 @@ pub struct StrategyRunners {
     fetching: Vec<Option<JoinHandle<()>>>,
 }
 
-/// Sees strategies that begin to warm up: after the start, after a rebuild, after their stream was down.
-struct WarmTap(Line<StrategyRunners>);
+/// Sees strategies that begin to warm up, after the start or a rebuild, and those whose market was down and is up again: what they
+/// did not see is missing in their candles.
+struct WarmTap {
+    line: Line<StrategyRunners>,
+    down: BTreeSet<SymbolIx>,
+}
 
 impl Tap for WarmTap {
     fn after_step(&mut self, step: &Step<'_>) {
+        match step.stream {
+            Some(StreamState::MarketDown(symbol, _)) => {
+                self.down.insert(symbol);
+            }
+            Some(StreamState::MarketUp(symbol)) if self.down.remove(&symbol) => {
+                let concerned = step.engine.config().strategies().filter(|(_, setup)| setup.symbols.contains(&symbol));
+                concerned.for_each(|(strategy, _)| self.line.tell(Warm(strategy)));
+            }
+            _ => {}
+        }
         for decision in step.decisions {
             if let Decision::Runner { strategy, state: RunnerState::WarmingUp } = decision {
-                self.0.tell(Warm(*strategy));
+                self.line.tell(Warm(*strategy));
             }
         }
     }
@@ -43,7 +58,7 @@ impl StrategyRunners {
     /// Of the strategies that the lane's engine is configured with.
     pub fn new(network: Network, lane: &Lane, line: &Line<StrategyRunners>) -> StrategyRunners {
         let names: Vec<String> = lane.read(|e| e.config().strategies.iter().map(|s| s.name.to_string()).collect());
-        lane.tap(Box::new(WarmTap(line.clone())));
+        lane.tap(Box::new(WarmTap { line: line.clone(), down: BTreeSet::new() }));
         let fetching = names.iter().map(|_| None).collect();
         StrategyRunners { names, network, fetching }
     }
@@ -147,3 +162,6 @@ impl Part for StrategyRunners {
         vec![("fetching_history", fetching.to_string())]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,7 +9,8 @@ use qcat_core::engine::Engine;
 use qcat_core::engine::inbox::Offered;
 use qcat_core::event::{History, Input, RunnerState};
 use qcat_core::id::{StrategyIx, SymbolIx};
-use qcat_core::time::Span;
+use qcat_core::market::Candle;
+use qcat_core::time::{Span, Ts};
 use std::time::Duration;
 
 /// The exchange's intervals of candles, in minutes and in its words.
@@ -34,6 +35,12 @@ const CANDLES_MAX: u32 = 1500;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// Attempts to see a candle closed that should be; a contract that does not trade may have none.
+const ATTEMPTS_MAX: u32 = 6;
+/// The exchange takes this long to close a candle.
+const CLOSE_GRACE: Span = Span::from_secs(1);
+/// The lane's time is looked at this often.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// One series of past candles.
 pub(crate) struct Series {
@@ -60,19 +67,43 @@ pub(crate) fn wants(engine: &Engine, strategy: StrategyIx, lane: &Lane) -> Vec<S
     wanted
 }
 
-/// Fetches each series until it has it; a failure is noted and tried again, longer and longer apart.
+/// Fetches each series until it has it, and once more when the candle under way is closed: of that one the trades were seen only in
+/// part, so nobody else tells it whole. A failure is noted and tried again, longer and longer apart.
 pub(crate) async fn fetch_all(wanted: Vec<Series>, network: Network, lane: Lane) {
+    let mut rest = Vec::with_capacity(wanted.len());
     for series in wanted {
-        let mut pause = RETRY;
-        while let Err(error) = fetch(&series, &network, &lane).await {
-            network.notes.note(Component::StrategyRunners, "no_history", &error, lane.now());
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
+        let closed = fetch_up_to(&series, None, &network, &lane).await;
+        rest.push((closed.unwrap_or_else(|| lane.now()).plus(series.interval), series));
+    }
+    rest.sort_by_key(|(due, _)| *due);
+    for (due, series) in rest {
+        while lane.now() < due.plus(CLOSE_GRACE) {
+            let wait = due.plus(CLOSE_GRACE).since(lane.now()).nanos().unsigned_abs();
+            tokio::time::sleep(Duration::from_nanos(wait).min(LOOK)).await;
         }
+        fetch_up_to(&series, Some(due), &network, &lane).await;
     }
 }
 
-async fn fetch(series: &Series, network: &Network, lane: &Lane) -> Result<(), String> {
+/// Fetches a series until it reaches `end`, or for so many attempts if it must. Returns the end of its newest closed candle.
+async fn fetch_up_to(series: &Series, end: Option<Ts>, network: &Network, lane: &Lane) -> Option<Ts> {
+    let (mut pause, mut attempts) = (RETRY, 0);
+    loop {
+        let error = match fetch(series, network, lane).await {
+            Ok(closed) if end.is_none_or(|end| closed.is_some_and(|closed| closed >= end)) => return closed,
+            Ok(closed) if attempts >= ATTEMPTS_MAX => return closed,
+            Ok(_) => "the newest candle is not closed at the exchange yet".to_owned(),
+            Err(error) => error,
+        };
+        attempts += 1;
+        network.notes.note(Component::StrategyRunners, "no_history", &error, lane.now());
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+    }
+}
+
+/// Fetches and offers a series. Returns the end of its newest closed candle.
+async fn fetch(series: &Series, network: &Network, lane: &Lane) -> Result<Option<Ts>, String> {
     let universe = lane.universe();
     let instrument = universe.instrument(series.symbol).ok_or("the symbol is not defined")?;
     let weight = match series.count {
@@ -85,10 +116,13 @@ async fn fetch(series: &Series, network: &Network, lane: &Lane) -> Result<(), St
     percent_encode(&mut path, &instrument.name);
     path.push_str(&format!("&interval={}&limit={}", series.word, series.count));
     let answer = network.asker(lane).get(&path, weight, None, TIMEOUT).await.map_err(|e| e.to_string())?;
-    let candles = rest::klines(&answer, instrument, series.interval, lane.now()).map_err(|e| e.to_string())?;
+    // Whether a candle is closed is a matter of the exchange's clock.
+    let now = network.weight.borrow().exchange_time(lane.now());
+    let candles = rest::klines(&answer, instrument, series.interval, now).map_err(|e| e.to_string())?;
     let candles: Vec<_> = candles.into_iter().filter(|candle| candle.closed).collect();
+    let closed = candles.last().map(Candle::close_time);
     match lane.offer(Input::History(History { symbol: series.symbol, candles })) {
         Offered::Full => Err("the lane is full".to_owned()),
-        Offered::Accepted | Offered::Conflated => Ok(()),
+        Offered::Accepted | Offered::Conflated => Ok(closed),
     }
 }

@@ -10,14 +10,14 @@ use qcat_core::config::{
 use qcat_core::engine::Observer;
 use qcat_core::engine::driver::{Counterparty, Delivery};
 use qcat_core::event::{Input, RunnerState, StreamState};
-use qcat_core::id::{AccountIx, StrategyIx, SymbolIx};
+use qcat_core::id::{AccountIx, StrategyIx, SymbolIx, TradeId};
 use qcat_core::instrument::{ContractStatus, ContractType, InstrumentSpec, Universe};
-use qcat_core::market::{Mark, MarketEvent, MarketInput, Quote};
+use qcat_core::market::{Mark, MarketEvent, MarketInput, Quote, Trade};
 use qcat_core::num::{Money, Price, Quantity, Rate, Rounding, Side};
 use qcat_core::order::PositionMode;
 use qcat_core::strategy::param::{ParamError, Params};
 use qcat_core::strategy::registry::{Registry, StrategySpec};
-use qcat_core::strategy::{Needs, Strategy, StrategyContext, StrategyEvent};
+use qcat_core::strategy::{CandleNeed, Needs, Strategy, StrategyContext, StrategyEvent};
 use qcat_core::time::{Span, Ts};
 use qcat_core::venue::{AccountSpec, Fees, Latency, Venue, VenueConfig};
 use qcat_io::clock::SimClock;
@@ -71,10 +71,40 @@ fn flaky(_: &Params) -> Result<Box<dyn Strategy>, ParamError> {
     Ok(Box::new(Nudger { life: Some(LIFE) }))
 }
 
+thread_local! {
+    /// When the candles opened that the newest instance of `minutes` was told, in minutes after the beginning.
+    pub(crate) static MINUTES: RefCell<Vec<i64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Only looks at candles of a minute.
+struct Minutes;
+
+impl Strategy for Minutes {
+    fn needs(&self) -> Needs {
+        let candles = vec![CandleNeed { interval: Span::from_secs(60), warm_up: 3 }];
+        Needs { candles, ..Needs::default() }
+    }
+
+    fn on(&mut self, event: &StrategyEvent<'_>, _: &mut StrategyContext<'_>) {
+        MINUTES.with_borrow_mut(|seen| match event {
+            StrategyEvent::Start => seen.clear(),
+            StrategyEvent::Candle { candle, .. } => {
+                seen.push((candle.open_time.seconds() - START.seconds()).div_euclid(60))
+            }
+            _ => {}
+        });
+    }
+}
+
+fn minutes(_: &Params) -> Result<Box<dyn Strategy>, ParamError> {
+    Ok(Box::new(Minutes))
+}
+
 pub(crate) fn registry() -> Arc<Registry> {
     let mut registry = Registry::builtin();
     registry.register(StrategySpec { name: "steady", doc: "", params: &[], factory: steady }).unwrap();
     registry.register(StrategySpec { name: "flaky", doc: "", params: &[], factory: flaky }).unwrap();
+    registry.register(StrategySpec { name: "minutes", doc: "", params: &[], factory: minutes }).unwrap();
     Arc::new(registry)
 }
 
@@ -312,6 +342,13 @@ impl World {
         let quantity = Quantity::from_mantissa(1_000).unwrap();
         let quote = Quote { update_id: self.quotes.get(), bid, bid_quantity: quantity, ask, ask_quantity: quantity };
         self.market(MarketEvent::Quote(quote));
+    }
+
+    pub(crate) fn trade(&self) {
+        self.quotes.set(self.quotes.get() + 1);
+        let (id, price) = (TradeId(self.quotes.get() as i64), Price::from_mantissa(5_000_050 * CENT));
+        let quantity = Quantity::from_mantissa(1).unwrap();
+        self.market(MarketEvent::Trade(Trade { id, price, quantity, aggressor: Side::Buy, on_book: true }));
     }
 
     fn market(&self, event: MarketEvent) {

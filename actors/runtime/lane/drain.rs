@@ -2,7 +2,7 @@
 
 use super::{Core, Held, Inner, Lane, LaneEvent, LaneState, Step};
 use qcat_core::command::VenueCommand;
-use qcat_core::event::{Admitted, Decision, HaltReason, Input, Scope};
+use qcat_core::event::{Admitted, Decision, HaltReason, Input, Scope, StreamState};
 use qcat_core::id::Seq;
 use qcat_core::market::MarketEvent;
 use qcat_core::time::Ts;
@@ -132,7 +132,7 @@ impl Inner {
 
     /// One input, from its number and time to its journaled decisions.
     pub(super) fn admit(&self, now: Ts, input: Input) {
-        let (seq, at, refused) = {
+        let (seq, at, stream, refused) = {
             let mut core = self.core.borrow_mut();
             let admitted = core.engine.admit(now, input);
             let priority = Priority::of_input(&admitted.input);
@@ -142,11 +142,12 @@ impl Inner {
             }
             let (seq, at) = (admitted.seq, admitted.at);
             let defines = matches!(admitted.input, Input::Definition(_));
+            let stream = if let Input::Stream(state) = admitted.input { Some(state) } else { None };
             core.engine.step(admitted);
             if defines {
                 *self.universe.borrow_mut() = core.engine.universe().clone().into();
             }
-            (seq, at, core.append_decisions(seq, at))
+            (seq, at, stream, core.append_decisions(seq, at))
         };
         match refused {
             Ok(commands) if commands.is_empty() => self.look_at_disk(),
@@ -156,15 +157,15 @@ impl Inner {
             }
             Err(error) => self.die(&error),
         }
-        self.after_step(seq, at);
+        self.after_step(seq, at, stream);
     }
 
     /// Tells of the step, and looks for faults and slow steps.
-    fn after_step(&self, seq: Seq, at: Ts) {
+    fn after_step(&self, seq: Seq, at: Ts, stream: Option<StreamState>) {
         {
             let core = self.core.borrow();
             let engine = &core.engine;
-            let step = Step { seq, at, engine, happened: engine.happened(), decisions: engine.decisions() };
+            let step = Step { seq, at, stream, engine, happened: engine.happened(), decisions: engine.decisions() };
             self.taps.borrow_mut().iter_mut().for_each(|tap| tap.after_step(&step));
         }
         for (strategy, took) in self.slow.take() {

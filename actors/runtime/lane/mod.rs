@@ -135,6 +135,8 @@ pub struct Step<'a> {
     pub seq: Seq,
     /// The input's time.
     pub at: Ts,
+    /// What it told of a stream.
+    pub stream: Option<StreamState>,
     /// The engine after it.
     pub engine: &'a Engine,
     /// What happened to orders, fills, positions and worth.

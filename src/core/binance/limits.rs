@@ -42,6 +42,11 @@ impl WeightLimit {
         self.offset = exchange_ahead;
     }
 
+    /// The exchange's time, by the measured difference.
+    pub fn exchange_time(&self, now: Ts) -> Ts {
+        now.plus(self.offset)
+    }
+
     /// Takes `weight` if it is left. `Err`: when to try again.
     pub fn take(&mut self, weight: u32, urgent: bool, now: Ts) -> Result<(), Ts> {
         if now < self.banned_until {

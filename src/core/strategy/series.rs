@@ -150,6 +150,14 @@ impl Series {
         }
     }
 
+    /// Whether one of these belongs into a hole between the candles at hand.
+    pub(super) fn misses(&self, past: &[Candle]) -> bool {
+        let Some(first) = self.kept.front() else { return false };
+        let within = |c: &&Candle| c.open_time > first.open_time && self.end.is_some_and(|end| c.open_time < end);
+        let known = |c: &Candle| self.kept.iter().any(|kept| kept.open_time == c.open_time);
+        past.iter().filter(within).any(|c| c.closed && c.interval == self.interval && !known(c))
+    }
+
     fn is_hole(&self, end: Ts, open: Ts) -> bool {
         let warm_up = i64::try_from(self.room()).unwrap_or(i64::MAX);
         open.since(end).nanos() >= self.interval.nanos().saturating_mul(warm_up)

@@ -38,7 +38,7 @@ const PARAMS: &[ParamSpec] = &[
     ParamSpec {
         name: "interval_secs",
         kind: ParamKind::Int { min: 1, max: 86_400, default: 1 },
-        doc: "Length of a candle in seconds.",
+        doc: "Length of a candle in seconds. Lengths of a whole minute that the exchange keeps (1m, 3m, 5m, 15m, 30m, 1h, …) are warmed up, and mended after a lost stream, from its history; others, as 1 s, have none there and warm up from live trades.",
     },
     ParamSpec {
         name: "fast_periods",

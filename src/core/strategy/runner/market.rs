@@ -144,12 +144,13 @@ impl Runner {
     }
 
     /// Past candles. While the series is not warm they are put in order with what came live, and a fresh instance is warmed up
-    /// with all of it; later they only fill what is missing at the end.
+    /// with all of it; later they only fill what is missing at the end, or what a loss of the stream left out before it.
     pub(super) fn history(&mut self, history: &History, context: &Context<'_>, out: &mut Outbox) {
         let Some(interval) = history.candles.first().map(|c| c.interval) else { return };
         let wanted = |s: &Series| s.symbol() == history.symbol && s.interval() == interval;
         let Some(ix) = self.state.series.iter().position(wanted) else { return };
-        if !self.state.series[ix].is_warm() {
+        // What belongs between candles that were told already can only be told to a fresh instance.
+        if !self.state.series[ix].is_warm() || self.state.series[ix].misses(&history.candles) {
             self.state.series[ix].merge(&history.candles);
             self.renew_if_listening(context, out);
             return;

@@ -193,6 +193,25 @@ fn it_is_warm_after_enough_candles_past_or_live_and_may_only_watch_past_ones() {
 }
 
 #[test]
+fn what_a_lost_stream_left_out_is_filled_in_though_later_candles_were_told() {
+    let mut world = world("candles", OnStop::Cancel, |_, _| {});
+    for second in [996, 997, 998, 1001] {
+        world.market(MarketEvent::Candle(Box::new(candle(second, 100.0))));
+    }
+    assert_eq!(told().last().map(String::as_str), Some("candle 1001!"));
+    let past = |seconds: &[i64]| {
+        let candles = seconds.iter().map(|s| candle(*s, 100.0)).collect();
+        Input::History(History { symbol: SYMBOL, candles })
+    };
+    world.input(past(&[998, 1001]));
+    assert!(told().is_empty(), "nothing new");
+    world.input(past(&[998, 999, 1000, 1001]));
+    let told = told();
+    assert!(told.ends_with(&["candle 999".to_owned(), "candle 1000".to_owned(), "candle 1001".to_owned()]), "{told:?}");
+    assert_eq!((told[0].as_str(), world.runner.state()), ("start", RunnerState::Running));
+}
+
+#[test]
 fn candles_come_from_trades_and_close_without_a_later_one_when_time_passes() {
     let mut world = world("candles", OnStop::Cancel, |_, _| {});
     for _ in 0..4 {
