@@ -1,5 +1,4 @@
-//! A strict reader of a subset of JSON: plain scalars (no escapes, no fractions, no exponents outside of quotes) and what is
-//! made of them. At anything else it says nothing, and serde decides.
+//! A strict reader of a subset of JSON: scalars (texts in ASCII without escapes) and what is made of them. At anything else it says nothing, and serde decides.
 
 use crate::instrument::Instrument;
 use crate::market::Level;
@@ -7,6 +6,22 @@ use crate::num::{Price, Quantity, parse_i64};
 
 /// Objects and lists in one another, in what is passed over.
 const DEPTH_MAX: u8 = 8;
+
+/// How many of eight bytes come before the first one that is a quote, a backslash, a control character or not ASCII.
+#[inline]
+const fn unusual(word: u64) -> u32 {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    // The high bit of each byte that is less than the bound: exact up to the first one found.
+    const fn less(word: u64, bound: u8) -> u64 {
+        word.wrapping_sub(ONES * bound as u64) & !word & HIGH
+    }
+    const fn equal(word: u64, byte: u8) -> u64 {
+        less(word ^ (ONES * byte as u64), 1)
+    }
+    let found = less(word, b' ') | equal(word, b'"') | equal(word, b'\\') | equal(word, 0x7f) | (word & HIGH);
+    found.trailing_zeros() / 8
+}
 
 /// A place in a message.
 pub(super) struct Cursor<'a> {
@@ -64,24 +79,34 @@ impl<'a> Cursor<'a> {
         self.rest_of_string()
     }
 
+    /// Up to the closing quote. Escapes, control characters and all that is not ASCII are left to serde.
     #[inline]
-    pub fn rest_of_string(&mut self) -> Option<&'a [u8]> {
-        let rest = self.bytes.get(self.at..)?;
-        for (length, &byte) in rest.iter().enumerate() {
-            match byte {
-                b'"' => {
-                    self.at += length + 1;
-                    return rest.get(..length);
-                }
-                // Escapes, control characters and all that is not ASCII are left to serde.
-                b'\\' | 0..0x20 | 0x7f.. => return None,
-                _ => {}
+    fn rest_of_string(&mut self) -> Option<&'a [u8]> {
+        let start = self.at;
+        while let Some(word) = self.bytes.get(self.at..self.at + 8).and_then(|eight| eight.try_into().ok()) {
+            let found = unusual(u64::from_le_bytes(word));
+            self.at += found as usize;
+            if found < 8 {
+                return self.close_string(start);
             }
         }
-        None
+        while matches!(self.bytes.get(self.at)?, b' '..=b'~') && !matches!(self.bytes[self.at], b'"' | b'\\') {
+            self.at += 1;
+        }
+        self.close_string(start)
     }
 
-    /// A text, a whole number without sign, or a truth value. Null, fractions and signs are left to serde.
+    #[inline]
+    fn close_string(&mut self, start: usize) -> Option<&'a [u8]> {
+        let end = self.at;
+        if self.bytes.get(end) != Some(&b'"') {
+            return None;
+        }
+        self.at += 1;
+        self.bytes.get(start..end)
+    }
+
+    /// A text, a number as it is written, or a truth value. Null is left to the caller.
     #[inline]
     pub fn scalar(&mut self) -> Option<&'a [u8]> {
         match self.peek()? {
@@ -89,22 +114,43 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 self.rest_of_string()
             }
-            b'0'..=b'9' => {
-                let rest = self.bytes.get(self.at..)?;
-                let length = rest.iter().take_while(|b| b.is_ascii_digit()).count();
-                let number = rest.get(..length)?;
-                let follows = rest.get(length)?;
-                // JSON has no leading zeros.
-                if (number[0] == b'0' && length > 1) || !matches!(follows, b',' | b'}' | b' ' | b'\n' | b'\r' | b'\t') {
-                    return None;
-                }
-                self.at += length;
-                Some(number)
-            }
+            b'0'..=b'9' | b'-' => self.number(),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
             _ => None,
         }
+    }
+
+    /// A number by JSON's grammar.
+    #[inline]
+    fn number(&mut self) -> Option<&'a [u8]> {
+        let start = self.at;
+        self.at += usize::from(self.bytes.get(start) == Some(&b'-'));
+        let whole = self.at;
+        self.digits()?;
+        if self.bytes.get(whole) == Some(&b'0') && self.at > whole + 1 {
+            return None;
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        self.bytes.get(start..self.at)
+    }
+
+    /// One digit or more.
+    #[inline]
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
     }
 
     pub fn word(&mut self, word: &'static [u8]) -> Option<&'a [u8]> {
@@ -188,6 +234,40 @@ impl<'a> Cursor<'a> {
                 b',' => {}
                 byte => return (byte == close).then_some(()),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Option<(&[u8], usize)> {
+        let mut cursor = Cursor { bytes: text.as_bytes(), at: 0 };
+        cursor.scalar().map(|scalar| (scalar, cursor.at))
+    }
+
+    proptest! {
+        #[test]
+        fn eight_bytes_are_looked_at_like_one(bytes: [u8; 8], at in 0usize..8, byte in proptest::sample::select(&b"\"\\\x1f \x7e\x7f\x80\x00"[..])) {
+            let mut some = bytes.map(|b| b'0' + b % 10);
+            some[at] = byte;
+            for bytes in [bytes, some] {
+                let usual = |b: &u8| matches!(b, b' '..=b'~') && !matches!(b, b'"' | b'\\');
+                let expected = bytes.iter().take_while(|b| usual(b)).count();
+                prop_assert_eq!(unusual(u64::from_le_bytes(bytes)) as usize, expected);
+            }
+        }
+
+        #[test]
+        fn a_number_is_what_serde_takes_for_one(text in "-?[0-9]{0,3}(\\.[0-9]{0,2})?([eE][+-]?[0-9]{0,2})?", texts in "[ -~]{0,20}") {
+            let known = serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok();
+            let taken = read(&text).is_some_and(|(_, end)| end == text.len());
+            prop_assert_eq!(taken, known, "{}", text);
+            let quoted = format!("\"{texts}\" ");
+            let plain = !texts.contains(['"', '\\']);
+            prop_assert_eq!(read(&quoted).is_some_and(|(text, _)| text == texts.as_bytes()), plain);
         }
     }
 }

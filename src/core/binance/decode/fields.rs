@@ -11,6 +11,13 @@ use std::borrow::Cow;
 pub(super) trait Value<'a>: Sized {
     /// Reads it; `None`: in doubt.
     fn read(cursor: &mut Cursor<'a>) -> Option<Self>;
+
+    /// Reads it into its place.
+    #[inline]
+    fn read_into(&mut self, cursor: &mut Cursor<'a>) -> Option<()> {
+        *self = Self::read(cursor)?;
+        Some(())
+    }
 }
 
 /// A struct that is filled field by field.
@@ -19,11 +26,10 @@ pub(super) trait Wire<'a>: Default {
     fn field(&mut self, seen: &mut u64, key: &[u8], cursor: &mut Cursor<'a>) -> Option<()>;
 }
 
-/// An object.
-pub(super) fn object<'a, T: Wire<'a>>(cursor: &mut Cursor<'a>) -> Option<T> {
-    let (mut value, mut seen) = (T::default(), 0);
-    cursor.object(|cursor, key| value.field(&mut seen, key, cursor))?;
-    Some(value)
+/// Fills a struct from an object.
+pub(super) fn object<'a, T: Wire<'a>>(value: &mut T, cursor: &mut Cursor<'a>) -> Option<()> {
+    let mut seen = 0;
+    cursor.object(|cursor, key| value.field(&mut seen, key, cursor))
 }
 
 /// The kind of a frame that begins as the exchange writes it (`e` first, `data` second), and the place of its event.
@@ -59,9 +65,9 @@ pub(super) struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// Reads the event to the frame's end. `None`: in doubt, or of a margin type that is not ours.
-    pub fn event<T: Wire<'a>>(self) -> Option<T> {
+    pub fn event<T: Wire<'a>>(self, value: &mut T) -> Option<()> {
         let mut cursor = Cursor { bytes: self.bytes, at: self.start };
-        let (mut value, mut seen) = (T::default(), 0);
+        let mut seen = 0;
         let (mut kinds, mut margins) = (0, 0);
         cursor.object(|cursor, key| match key {
             b"e" => {
@@ -80,7 +86,7 @@ impl<'a> Place<'a> {
             cursor.expect(b'}')?;
         }
         cursor.at_end()?;
-        (kinds == 1 && margins <= 1).then_some(value)
+        (kinds == 1 && margins <= 1).then_some(())
     }
 }
 
@@ -158,8 +164,7 @@ macro_rules! wire {
                         return None;
                     }
                     *seen |= bit;
-                    self.$field = Value::read(cursor)?;
-                    return Some(());
+                    return self.$field.read_into(cursor);
                 })*
                 cursor.skip()
             }
@@ -167,7 +172,13 @@ macro_rules! wire {
 
         impl<$a> $crate::binance::decode::fields::Value<$a> for $name<$a> {
             fn read(cursor: &mut $crate::binance::decode::cursor::Cursor<$a>) -> Option<Self> {
-                $crate::binance::decode::fields::object(cursor)
+                let mut value = Self::default();
+                value.read_into(cursor)?;
+                Some(value)
+            }
+
+            fn read_into(&mut self, cursor: &mut $crate::binance::decode::cursor::Cursor<$a>) -> Option<()> {
+                $crate::binance::decode::fields::object(self, cursor)
             }
         }
     )* };

@@ -208,7 +208,9 @@ wire! {
 
 /// Decodes a kline that is nothing unusual.
 pub(super) fn kline_at(place: Place<'_>, universe: &Universe, receive_time: Ts) -> Option<Frame> {
-    let parts = kline(Reader { kind: "kline", universe }, &place.event()?).ok()??;
+    let mut event = KlineEvent::default();
+    place.event(&mut event)?;
+    let parts = kline(Reader { kind: "kline", universe }, &event).ok()??;
     Some(frame(parts, receive_time))
 }
 

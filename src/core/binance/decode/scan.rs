@@ -1,7 +1,7 @@
 //! The fast way for the hot market frames: one pass over the bytes, no allocation but for levels.
 //!
-//! The scanner accepts a strict subset of JSON: an object of plain scalars (no escapes, no fractions, no exponents outside
-//! of quotes) besides the level lists of a diff. At anything else it returns `None` and serde decides, so a doubt costs
+//! The scanner accepts a strict subset of JSON: an object of scalars (texts in ASCII without escapes) besides the level lists
+//! of a diff. At anything else it returns `None` and serde decides, so a doubt costs
 //! time, never a wrong event. A property test holds it equal to serde.
 
 use super::cursor::Cursor;

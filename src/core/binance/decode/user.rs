@@ -45,19 +45,19 @@ pub(super) fn event_at(
     let account = account?;
     let r = |kind| Reader { kind, universe };
     let report = match kind {
-        b"ORDER_TRADE_UPDATE" => order_update(r("ORDER_TRADE_UPDATE"), &place.event::<Begun<_>>()?.done()?, account),
-        b"ALGO_UPDATE" => algo_update(r("ALGO_UPDATE"), &place.event::<Begun<_>>()?.done()?, account),
-        b"ACCOUNT_UPDATE" => account_update(r("ACCOUNT_UPDATE"), &place.event::<Begun<_>>()?.done()?, account),
-        _ => return None,
+        b"ORDER_TRADE_UPDATE" => read(place, |event| order_update(r("ORDER_TRADE_UPDATE"), event, account)),
+        b"ALGO_UPDATE" => read(place, |event| algo_update(r("ALGO_UPDATE"), event, account)),
+        b"ACCOUNT_UPDATE" => read(place, |event| account_update(r("ACCOUNT_UPDATE"), event, account)),
+        _ => None,
     };
-    report.ok().map(Frame::User)
+    report?.ok().map(Frame::User)
 }
 
 const KINDS: [&str; 6] =
     ["ORDER_TRADE_UPDATE", "ALGO_UPDATE", "ACCOUNT_UPDATE", "MARGIN_CALL", "listenKeyExpired", "ACCOUNT_CONFIG_UPDATE"];
 
 /// An event with its transaction time and its body. Field names as on the wire.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[allow(non_snake_case)]
 #[serde(bound(deserialize = "O: Deserialize<'de>, 'de: 'a"))]
 struct Event<'a, O> {
@@ -67,29 +67,33 @@ struct Event<'a, O> {
     o: O,
 }
 
-/// An [`Event`] as far as it was read.
+/// An [`Event`] that is read field by field.
 #[derive(Default)]
 struct Begun<'a, O> {
-    time: Option<Scalar<'a>>,
-    body: Option<O>,
-}
-
-impl<'a, O> Begun<'a, O> {
-    fn done(self) -> Option<Event<'a, O>> {
-        Some(Event { T: self.time.unwrap_or_default(), o: self.body? })
-    }
+    event: Event<'a, O>,
+    has_time: bool,
+    has_body: bool,
 }
 
 impl<'a, O: Wire<'a>> Wire<'a> for Begun<'a, O> {
     fn field(&mut self, _seen: &mut u64, key: &[u8], cursor: &mut Cursor<'a>) -> Option<()> {
         match key {
-            b"T" if self.time.is_none() => self.time = Some(Scalar::read(cursor)?),
-            b"o" | b"a" if self.body.is_none() => self.body = Some(object(cursor)?),
-            b"T" | b"o" | b"a" => return None,
-            _ => cursor.skip()?,
+            b"T" if !std::mem::replace(&mut self.has_time, true) => self.event.T.read_into(cursor),
+            b"o" | b"a" if !std::mem::replace(&mut self.has_body, true) => object(&mut self.event.o, cursor),
+            b"T" | b"o" | b"a" => None,
+            _ => cursor.skip(),
         }
-        Some(())
     }
+}
+
+/// Reads an event and what it says, in one place.
+fn read<'a, O: Wire<'a>>(
+    place: Place<'a>,
+    report: impl FnOnce(&Event<'a, O>) -> Result<Report, DecodeError>,
+) -> Option<Result<Report, DecodeError>> {
+    let mut begun = Begun::<O>::default();
+    place.event(&mut begun)?;
+    begun.has_body.then(|| report(&begun.event))
 }
 
 wire! {

@@ -171,6 +171,10 @@ fn serde_is_not_asked_about_what_the_exchange_sends_all_the_time() {
         assert!(direct.is_some(), "{text}");
         assert!(!assert_agreement(text.as_bytes()), "not one of the scanner's");
     }
+    // A minute without trades has no ids of them.
+    let text = r#"{"e":"kline","E":1,"s":"BTCUSDT","k":{"t":0,"T":59999,"s":"BTCUSDT","i":"1m","f":-1,"L":-1,"o":"1","c":"1","h":"1","l":"1","v":"0","n":0,"x":true,"q":"0","V":"0","Q":"0","B":"0"}}"#;
+    assert!(decode_direct(text.as_bytes(), &universe, None, Ts::ZERO).is_some());
+    assert!(!assert_agreement(text.as_bytes()));
     let instrument = universe.instrument(SymbolIx(0)).expect("embedded");
     let text = br#"{"lastUpdateId":7,"E":5,"T":4,"bids":[["1.5","2"]],"asks":[]}"#;
     let (levels, time) = scan::snapshot(text, instrument).expect("usual");
