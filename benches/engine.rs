@@ -30,15 +30,13 @@ const SERIES: usize = 200_000;
 const SIZES: [u32; 5] = [0, 10, 100, 1_000, 10_000];
 /// Repetitions of the growth series.
 const ROUNDS: usize = 5;
-/// Events of one slice.
-const SLICE: usize = 1_000;
 /// A run is repeated this often and the best one counts: others use the machine too.
 const REPEATS: usize = 3;
 
 fn main() {
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
     let what = args.next().unwrap_or_else(|| "all".to_owned());
-    let events = args.next().and_then(|n| n.parse().ok()).unwrap_or(1_000_000usize) / SLICE * SLICE;
+    let events = args.next().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
     let tape = Tape::load();
     println!("{} quotes and trades recorded, looped to {events}", tape.len());
     if what != "growth" {
@@ -52,9 +50,7 @@ fn main() {
 /// One run with the venue, and the engine alone through what it admitted.
 fn whole(tape: &Tape, events: usize, what: &str) {
     if what != "alone" {
-        let best = (0..REPEATS)
-            .map(|_| with_venue(tape, Past::default(), events))
-            .min_by(|a, b| a.nanos().total_cmp(&b.nanos()));
+        let best = (0..REPEATS).map(|_| with_venue(tape, Past::default(), events)).min_by_key(|m| m.took);
         best.unwrap().print("with venue");
     }
     if what == "venue" {
@@ -65,7 +61,7 @@ fn whole(tape: &Tape, events: usize, what: &str) {
     let mut best = None::<Measured>;
     for _ in 0..REPEATS {
         let run = alone(before.clone(), timed.clone(), events, &engine);
-        best = Some(best.filter(|b| b.nanos() <= run.nanos()).unwrap_or(run));
+        best = Some(best.filter(|b| b.took <= run.took).unwrap_or(run));
     }
     best.unwrap().print("engine alone");
     allocations_by_kind(before, timed);
@@ -84,30 +80,25 @@ fn allocations_by_kind(before: Vec<Admitted>, timed: Vec<Admitted>) {
     println!("  allocations: {} in {} quiet market events, {} in {} other inputs", quiet.1, quiet.0, other.1, other.0);
 }
 
-/// What a run cost. The median of many short slices is what a slice costs that nobody else interrupts.
+/// What a run cost.
 struct Measured {
     events: usize,
     inputs: u64,
     took: Duration,
-    slices: Vec<Duration>,
     allocations: u64,
 }
 
 impl Measured {
-    /// Of an event, by the median slice.
     fn nanos(&self) -> f64 {
-        let mut slices = self.slices.clone();
-        slices.sort_unstable();
-        slices[slices.len() / 2].as_nanos() as f64 * slices.len() as f64 / self.events as f64
+        self.took.as_nanos() as f64 / self.events as f64
     }
 
     fn print(&self, name: &str) {
         println!(
-            "{name:<16} {:>6.2} M events/s   {:>7.1} ns per event ({:.1} ns per input; whole run {:.1} ns per event)   {:.3} allocations per event",
+            "{name:<16} {:>6.2} M events/s   {:>7.1} ns per event ({:.1} ns per input)   {:.3} allocations per event",
             1e3 / self.nanos(),
             self.nanos(),
-            self.nanos() * self.events as f64 / self.inputs as f64,
-            self.took.as_nanos() as f64 / self.events as f64,
+            self.took.as_nanos() as f64 / self.inputs as f64,
             self.allocations as f64 / self.events as f64,
         );
     }
@@ -117,15 +108,10 @@ fn with_venue(tape: &Tape, past: Past, events: usize) -> Measured {
     let mut world = World::new(tape, past, false);
     world.make_past(tape);
     let inputs = world.driver.inputs();
-    let mut slices = Vec::with_capacity(events / SLICE + 1);
     let (start, before) = (Instant::now(), allocations());
-    for _ in 0..events / SLICE {
-        let slice = Instant::now();
-        world.run(tape, SLICE);
-        slices.push(slice.elapsed());
-    }
+    world.run(tape, events);
     let took = start.elapsed();
-    Measured { events, inputs: world.driver.inputs() - inputs, took, slices, allocations: allocations() - before }
+    Measured { events, inputs: world.driver.inputs() - inputs, took, allocations: allocations() - before }
 }
 
 /// The inputs of a run: those until the orders of the past were made, and those that are timed; and the engine after them.
@@ -151,18 +137,13 @@ fn warmed(before: Vec<Admitted>) -> Engine {
 fn alone(before: Vec<Admitted>, timed: Vec<Admitted>, events: usize, same: &Engine) -> Measured {
     let mut engine = warmed(before);
     let inputs = timed.len() as u64;
-    let count = events / SLICE;
-    let (mut slices, mut timed) = (Vec::with_capacity(count), timed.into_iter());
     let (start, counted) = (Instant::now(), allocations());
-    for at in 0..count as u64 {
-        let slice = Instant::now();
-        let end = inputs * (at + 1) / count as u64;
-        timed.by_ref().take((end - inputs * at / count as u64) as usize).for_each(|admitted| engine.step(admitted));
-        slices.push(slice.elapsed());
+    for admitted in timed {
+        engine.step(admitted);
     }
     let (took, allocations) = (start.elapsed(), allocations() - counted);
     assert_eq!(engine.state_hash(), same.state_hash(), "the same inputs lead to the same state");
-    Measured { events, inputs, took, slices, allocations }
+    Measured { events, inputs, took, allocations }
 }
 
 /// The same run with more and more orders. The sizes take turns, so that whatever else the machine does hits all of them.

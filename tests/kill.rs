@@ -121,6 +121,11 @@ impl Era {
         Era { seed, directory, lives: 0, now: String::new(), dice: Dice::new(seed, "kill") }
     }
 
+    /// Whether one strategy trades, which is flattened at the end, or two.
+    fn alone(&self) -> bool {
+        self.seed.is_multiple_of(2)
+    }
+
     fn log(&self) -> PathBuf {
         self.directory.join(format!("daemon-{}.log", self.lives))
     }
@@ -132,9 +137,10 @@ impl Era {
     async fn run(mut self, kills: u32) {
         let exchange = daemon::exchange(self.seed).await;
         let mut text = daemon::configuration(&exchange, &self.directory.join("journal"));
-        if self.seed.is_multiple_of(2) {
-            // A stop that has more to do, so that more of it is cut off.
+        if self.alone() {
+            // A stop that has more to do, so that more of it is cut off. Alone, because another strategy may hold the other side.
             text = text.replace("kind: mean_reverter,", "kind: mean_reverter, on_stop: flatten,");
+            text.truncate(text.find("- { name: trend").expect("two strategies"));
         }
         std::fs::write(self.config(), text).expect("written");
         let mut fills = 0;
@@ -159,10 +165,11 @@ impl Era {
         Life(daemon::spawn_with_log(&self.config(), &self.log()))
     }
 
-    /// Waits until both strategies trade.
+    /// Waits until the strategies trade.
     async fn until_it_trades(&self, life: &mut Life) {
         let begun = Instant::now();
-        while !both_trade(&std::fs::read_to_string(self.log()).unwrap_or_default()) {
+        let strategies = if self.alone() { 1 } else { 2 };
+        while !all_trade(strategies, &std::fs::read_to_string(self.log()).unwrap_or_default()) {
             assert_eq!(life.0.try_wait().expect("a child"), None, "it ended by itself");
             assert!(begun.elapsed() < PATIENCE, "the strategies do not trade");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -226,8 +233,8 @@ impl Era {
     }
 }
 
-fn both_trade(log: &str) -> bool {
-    (1..=2).all(|strategy| {
+fn all_trade(strategies: u32, log: &str) -> bool {
+    (1..=strategies).all(|strategy| {
         let own = format!("strategy={strategy} state=");
         log.lines().rev().find(|line| line.contains(&own)).is_some_and(|line| line.contains("state=Running"))
     })

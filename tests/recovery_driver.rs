@@ -6,10 +6,12 @@
 mod world;
 
 use proptest::prelude::*;
+use qcat_core::config::OnStop;
 use qcat_core::engine::Engine;
 use qcat_core::engine::driver::Driver;
 use qcat_core::engine::fold::Record;
-use qcat_core::event::{AlertCode, Decision};
+use qcat_core::event::{AlertCode, Decision, Input, OperatorCommand, StreamFault, StreamState};
+use qcat_core::id::StrategyIx;
 use qcat_core::order::{Intent, OrderState, OrderUpdate};
 use qcat_core::time::{Span, Ts};
 use qcat_core::venue::FaultConfig;
@@ -140,6 +142,77 @@ proptest! {
         cuts in prop::collection::vec((prop_oneof![(1u64..400).prop_map(Ok), (0i64..8_000).prop_map(Err)], any::<bool>(), any::<bool>()), 1..3),
     ) {
         crash(seed, &cuts);
+    }
+
+    #[test]
+    fn a_crash_in_the_middle_of_a_stop_ends_as_the_policy_says(
+        seed in 0u64..10_000,
+        flatten in any::<bool>(),
+        end in prop_oneof![Just(End::Asked), Just(End::GivenUp), Just(End::Blind)],
+        after in prop_oneof![0i64..60, 0i64..6_000],
+    ) {
+        crash_in_a_stop(seed, if flatten { OnStop::Flatten } else { OnStop::Cancel }, end, after);
+    }
+}
+
+/// Why a strategy's entries are to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Asked,
+    GivenUp,
+    Blind,
+}
+
+/// The daemon dies `after` milliseconds behind the word that ends a strategy, and comes back from its log alone.
+fn crash_in_a_stop(seed: u64, on_stop: OnStop, end: End, after: i64) {
+    let setup = setup(seed);
+    let mut config = setup.config();
+    config.strategies[0].on_stop = on_stop;
+    let strategy = StrategyIx(1);
+    let symbol = config.strategies[0].symbols[0];
+    let mut driver = setup.driver_with(config);
+    let told = world::START.plus(Span::from_millis(4_000 + (seed % 977) as i64));
+    let dies = told.plus(Span::from_millis(after));
+    driver.deliver(
+        told,
+        match end {
+            End::Asked => Input::Command(OperatorCommand::StopStrategy(strategy)),
+            End::GivenUp => Input::GiveUp(strategy),
+            End::Blind => Input::Stream(StreamState::MarketDown(symbol, StreamFault::Silent)),
+        },
+    );
+    driver.venue_mut().cut = Cut::Time(dies);
+    let mut market = setup.market(Span::from_secs(20)).into_iter();
+    for event in market.by_ref() {
+        let at = event.exchange_time;
+        driver.run([event], &mut |_| {}).unwrap();
+        if at >= dies {
+            break;
+        }
+    }
+    let log = survivors(&driver, 0, true, Some(dies));
+    let engine = Engine::folded(&setup.registry, &log, &[]).unwrap();
+    driver.venue_mut().revive();
+    let at = driver.engine().now().plus(Span::from_millis(900));
+    driver.restart(engine, log, at).unwrap();
+    let epoch = driver.engine().epoch();
+    driver.run(market, &mut |_| {}).unwrap();
+    driver.venue_mut().venue.set_faults(FaultConfig::default());
+    let now = driver.engine().now();
+    driver.run_until(now.plus(Span::from_secs(240)), &mut |_| {}).unwrap();
+    let what = format!("seed {seed}, {on_stop:?}, {end:?}, {after} ms");
+    world::assert_agree(&driver, &setup, &what);
+    let engine = driver.engine();
+    let left: Vec<OrderUpdate> =
+        engine.desk(world::A).unwrap().orders().filter(|o| o.strategy == strategy && !o.protective).collect();
+    match end {
+        End::Blind => assert!(left.iter().all(|o| o.key.ours().unwrap().epoch == epoch), "{what}: {left:#?}"),
+        End::Asked | End::GivenUp => assert!(left.is_empty(), "{what}: {left:#?}"),
+    }
+    if end == End::Asked && on_stop == OnStop::Flatten {
+        let open = engine.desk(world::A).unwrap().orders().filter(|o| o.strategy == strategy).count();
+        let position = engine.ledger(world::A).unwrap().virtual_position(strategy, symbol);
+        assert_eq!((open, position.map_or(0, |p| p.quantity.mantissa())), (0, 0), "{what}");
     }
 }
 

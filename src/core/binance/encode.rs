@@ -49,8 +49,9 @@ pub struct Stamp {
 pub const ORDER: &str = "/fapi/v1/order";
 /// The conditional-order path.
 pub const ALGO_ORDER: &str = "/fapi/v1/algoOrder";
-/// Trades asked for in one page.
-pub const TRADES_PAGE: usize = 1000;
+/// Trades asked for in one page. The exchange gives up to 1,000, but every fill is followed by its cascade (ledger, gate, risk,
+/// strategies), which is bounded: a full page must be far from that.
+pub const TRADES_PAGE: usize = 250;
 
 /// Encodes a command to the venue. `Query::Settings` takes several requests: see [`settings`].
 pub fn command(kind: &CommandKind, universe: &Universe, stamp: Stamp) -> Result<Encoded, EncodeError> {

@@ -114,6 +114,7 @@ pub fn route(event: &Event, wiring: &Wiring, to: &mut Vec<Station>) {
         Event::Finding(finding) => to.push(match finding {
             Finding::OpenOrders { account, .. }
             | Finding::OpenConditionals { account, .. }
+            | Finding::Listed { account, .. }
             | Finding::Trades { account, .. } => Station::Desk(*account),
             Finding::Holdings { account, .. } => Station::Ledger(*account),
             Finding::Compared { account, .. } => Station::Reconciler(*account),

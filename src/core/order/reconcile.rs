@@ -35,6 +35,8 @@ pub enum Finding {
     OpenOrders { account: AccountIx, asked_at: Ts, orders: Vec<OrderReport> },
     /// The venue's open conditional orders; the desk compares.
     OpenConditionals { account: AccountIx, asked_at: Ts, orders: Vec<ConditionalReport> },
+    /// The rest of such lists, of which the desk has looked already what they lack.
+    Listed { account: AccountIx, asked_at: Ts, orders: Vec<OrderReport>, conditionals: Vec<ConditionalReport> },
     /// A page of the venue's trades; the desk books those that it has not booked.
     Trades { account: AccountIx, trades: Vec<TradeRecord> },
     /// The venue's positions and balances; the ledger compares, repairs if told to, and answers with `Compared`.
@@ -45,8 +47,8 @@ pub enum Finding {
         balances: Vec<VenueBalance>,
         repair: bool,
     },
-    /// The ledger's verdict.
-    Compared { account: AccountIx, equal: bool },
+    /// The ledger's verdict. `gap`: equal for equal differences, as far as a hash can tell.
+    Compared { account: AccountIx, equal: bool, gap: u64 },
 }
 
 impl Finding {
@@ -55,6 +57,7 @@ impl Finding {
         match self {
             Finding::OpenOrders { account, .. }
             | Finding::OpenConditionals { account, .. }
+            | Finding::Listed { account, .. }
             | Finding::Trades { account, .. }
             | Finding::Holdings { account, .. }
             | Finding::Compared { account, .. } => *account,
@@ -219,8 +222,8 @@ impl Node for Reconciler {
             Event::Fill(fill) if fill.account == self.account => {
                 self.state.symbols.insert(fill.symbol);
             }
-            Event::Finding(Finding::Compared { account, equal }) if *account == self.account => {
-                self.on_compared(*equal, context, out);
+            Event::Finding(Finding::Compared { account, equal, gap }) if *account == self.account => {
+                self.on_compared(*equal, *gap, context, out);
             }
             _ => {}
         }

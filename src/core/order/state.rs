@@ -453,6 +453,8 @@ impl Order {
         match self.cancel.map(|cancel| cancel.stage) {
             Some(CancelStage::Sent { at: sent, .. }) => at(sent.plus(timing.order_timeout)),
             Some(CancelStage::Retry { at: then }) => at(then),
+            // It had no room in its step.
+            Some(CancelStage::Queued) if self.can_cancel() => at(self.changed_at),
             _ => {}
         }
         if let Some(Modify { command: Some(_), sent_at, .. }) = self.modify {

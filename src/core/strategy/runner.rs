@@ -10,13 +10,12 @@
 use crate::candle::CandleEvent;
 use crate::config::StrategyConfig;
 use crate::event::{
-    Alert, AlertCode, Decision, Event, HaltReason, Input, OperatorCommand, PauseReason, RunnerState, Scope, Station,
-    StopReason, StreamFault, VirtualPosition,
+    Alert, AlertCode, Event, HaltReason, Input, OperatorCommand, PauseReason, RunnerState, Scope, Station, StopReason,
+    StreamFault,
 };
 use crate::id::{StrategyIx, SymbolIx};
 use crate::market::Quote;
 use crate::node::{Context, Node, Outbox, SnapshotError, decode_state, encode_state, hash_bytes};
-use crate::order::{Intent, OrderUpdate};
 use crate::strategy::context::{Actions, Actor};
 use crate::strategy::own::Own;
 use crate::strategy::series::Series;
@@ -27,6 +26,7 @@ use std::sync::Arc;
 
 mod life;
 mod market;
+mod recovery;
 mod stop;
 #[cfg(test)]
 mod tests;
@@ -84,6 +84,8 @@ struct Life {
     slow_steps: u32,
     /// Attempts to close the position after a stop.
     flatten: Option<stop::Flatten>,
+    /// Entries of epochs before this one are unwanted: their life ended while they were to be cancelled.
+    unwanted_before: u32,
 }
 
 /// One symbol of the strategy.
@@ -111,6 +113,7 @@ impl Runner {
             slow_until: None,
             slow_steps: 0,
             flatten: None,
+            unwanted_before: 0,
         };
         let state =
             State { own: Own::default(), life, slots: Vec::new(), series: Vec::new(), begun: false, announced: None };
@@ -177,76 +180,9 @@ impl Runner {
         self.state.own.disarm_all(self.ix, out);
         self.state.series.iter_mut().for_each(Series::interrupt);
         if self.state.life.stopped.is_none() {
-            self.cancel_entries_by_policy(out);
+            self.cancel_unwanted(out);
         }
         self.announce(out);
-    }
-
-    /// Takes a recorded decision on recovery. Idempotent.
-    pub fn fold(&mut self, decision: &Decision, _context: &Context<'_>) {
-        match decision {
-            Decision::Runner { strategy, state } if *strategy == self.ix => {
-                self.state.life.stopped = match state {
-                    RunnerState::Stopped(reason) => Some(*reason),
-                    _ => None,
-                };
-            }
-            Decision::Command(crate::command::VenueCommand {
-                kind: crate::command::CommandKind::Place(order), ..
-            }) if order.intent.id.strategy == self.ix => self.state.own.used(order.intent.id),
-            Decision::Refused(refused) if refused.intent.strategy() == self.ix => {
-                if let Intent::Place(order) = refused.intent {
-                    self.state.own.used(order.id);
-                }
-            }
-            Decision::Halted { scope, reason } => self.halted(*scope, *reason),
-            Decision::Resumed { scope } => self.state.life.halts.retain(|(s, _)| s != scope),
-            _ => {}
-        }
-    }
-
-    /// Only keeps the books: position, open orders, trust. The strategy is told nothing and nothing is emitted. For recovery.
-    pub fn keep_books(&mut self, event: &Event) {
-        match event {
-            Event::Order(update) if update.strategy == self.ix => self.state.own.book_order(update),
-            Event::Position(position) if position.strategy == self.ix => self.state.own.book_position(position),
-            Event::Refused(refused) if refused.intent.strategy() == self.ix => self.state.own.book_refusal(refused),
-            Event::Untrusted(account) if *account == self.setup.account => self.state.life.untrusted = true,
-            Event::Reconciled(account) if *account == self.setup.account => {
-                self.state.life.untrusted = false;
-                self.state.own.drop_unconfirmed();
-            }
-            Event::Input(Input::Configuration(config)) => self.book_setup(config),
-            _ => {}
-        }
-    }
-
-    /// Keeps the books of an event that the strategy is not told because the engine folds.
-    pub fn miss(&mut self, event: &Event) {
-        self.keep_books(event);
-        self.missed = true;
-    }
-
-    /// Open orders and positions as desk and ledger have them, after these were rebuilt beside a living strategy. Orders of which
-    /// the desk has not told yet stay until the account is reconciled.
-    pub fn take_books(
-        &mut self,
-        orders: impl Iterator<Item = OrderUpdate>,
-        positions: impl Iterator<Item = VirtualPosition>,
-    ) {
-        let ix = self.ix;
-        self.state.own.take_books(orders.filter(|order| order.strategy == ix), positions);
-    }
-
-    /// Takes position, open orders, counters and halts of a snapshot; the strategy starts fresh.
-    pub fn restore_books(&mut self, snapshot: &[u8]) -> Result<(), SnapshotError> {
-        let (state, _): (State, Option<Vec<u8>>) = decode_state("runner", snapshot)?;
-        self.state = state;
-        self.state.own.drop_held();
-        self.build();
-        self.missed = true;
-        self.find_permit();
-        Ok(())
     }
 
     fn input(&mut self, input: &Input, context: &Context<'_>, out: &mut Outbox) {
@@ -267,7 +203,7 @@ impl Runner {
                 self.stop(reason, context, out);
             }
             Input::Configuration(config) => self.configure(config, context, out),
-            Input::Start { .. } => self.engine_starts(context, out),
+            Input::Start { epoch } => self.engine_starts(*epoch, context, out),
             _ => {}
         }
     }
@@ -278,6 +214,7 @@ impl Runner {
         match event {
             Event::Order(update) if update.strategy == self.ix => {
                 self.call(&StrategyEvent::Order(update), self.permit, context, out);
+                self.cancel_if_unwanted(update, out);
                 self.flatten_on_progress(false, context, out);
             }
             Event::Fill(fill) if fill.strategy == self.ix => {
@@ -295,7 +232,11 @@ impl Runner {
                 self.announce(out);
             }
             Event::Resumed { scope } => self.resumed(*scope, out),
-            Event::Untrusted(_) | Event::Reconciled(_) => self.announce(out),
+            Event::Untrusted(_) => self.announce(out),
+            Event::Reconciled(_) => {
+                self.cancel_unwanted(out);
+                self.announce(out);
+            }
             _ => {}
         }
     }

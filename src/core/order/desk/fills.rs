@@ -1,13 +1,14 @@
 //! The booking of fills: each trade once, by whatever way it is learnt, and the search for those that no report told of.
 #![deny(clippy::float_arithmetic)]
 
-use super::Desk;
 use super::table::{Pending, Task};
+use super::{Desk, ROOM};
 use crate::command::{Answer, CommandId, CommandKind, Outcome, Query, TradeCursor, VenueCommand, VenueError};
 use crate::event::{AlertCode, Event};
 use crate::id::{ForeignId, OrderKey, StrategyIx, SymbolIx, TradeId, VenueOrderId};
 use crate::node::{Context, Outbox};
 use crate::num::{NetQuantity, Side};
+use crate::order::reconcile::Finding;
 use crate::order::state::{Order, OrderRef, Step, backoff};
 use crate::order::{Fill, PositionSide, ReportedFill, TradeRecord};
 use crate::time::{Span, Ts};
@@ -94,7 +95,7 @@ impl Desk {
         }));
     }
 
-    /// Books the rows of the trade history that no report told of.
+    /// Books the rows of the trade history that no report told of. What finds no room comes again; says whether all had room.
     /// `may_hold`: a stranger's trade may wait for its owner to be found.
     pub(super) fn book_trades(
         &mut self,
@@ -102,8 +103,13 @@ impl Desk {
         may_hold: bool,
         context: &Context<'_>,
         out: &mut Outbox,
-    ) {
-        let found = trades.iter().filter(|trade| self.book_trade(trade, may_hold, context, out)).count();
+    ) -> bool {
+        let (mut found, mut rest) = (0, trades.iter());
+        while out.room() >= ROOM
+            && let Some(trade) = rest.next()
+        {
+            found += usize::from(self.book_trade(trade, may_hold, context, out));
+        }
         if found > 0 {
             self.alert(
                 AlertCode::MissedFill,
@@ -112,6 +118,12 @@ impl Desk {
                 out,
             );
         }
+        let trades = rest.as_slice().to_vec();
+        let whole = trades.is_empty();
+        if !whole {
+            out.push(Event::Finding(Finding::Trades { account: self.account, trades }));
+        }
+        whole
     }
 
     fn book_trade(&mut self, trade: &TradeRecord, may_hold: bool, context: &Context<'_>, out: &mut Outbox) -> bool {
@@ -244,8 +256,13 @@ impl Desk {
             }
             return;
         };
-        self.book_trades(trades, true, context, out);
+        let whole = self.book_trades(trades, true, context, out);
         if !current {
+            return;
+        }
+        if !whole {
+            // The rest is booked behind this step: the search ends when it finds nothing new.
+            self.move_search(symbol, context.now.plus(Span::from_millis(1)));
             return;
         }
         match trades.iter().map(|trade| trade.fill.trade_id).max().filter(|_| !complete) {

@@ -35,6 +35,10 @@ pub(crate) use tests::account_config as test_account;
 
 use table::{Entry, Pending, State, Task};
 
+/// Events that one order or trade may need at most. With less room left in its step, the desk goes on in a later one: a legal
+/// answer of any length, or a halt with any number of orders, is never more than a step may emit.
+const ROOM: usize = 64;
+
 /// The node Desk of one account.
 #[derive(Debug, Clone)]
 pub struct Desk {
@@ -182,7 +186,7 @@ impl Desk {
 
     /// Sends a cancellation that waited for its time, and a question that is due.
     fn flush(&mut self, id: OrderRef, order: &mut Order, context: &Context<'_>, out: &mut Outbox) {
-        if order.has_ended() {
+        if order.has_ended() || out.room() < ROOM {
             return;
         }
         if let Some(cancel) = order.cancel
@@ -348,7 +352,9 @@ impl Desk {
 
     fn on_timer(&mut self, context: &Context<'_>, out: &mut Outbox) {
         self.state.armed = None;
-        while let Some(task) = self.state.due(context.now) {
+        while out.room() >= ROOM
+            && let Some(task) = self.state.due(context.now)
+        {
             match task {
                 Task::Order(id) => self.wake(id, context, out),
                 Task::Trades(symbol) => self.wake_trades(symbol, context, out),
@@ -385,6 +391,9 @@ impl Node for Desk {
                 Finding::OpenOrders { asked_at, orders, .. } => self.on_open_orders(*asked_at, orders, context, out),
                 Finding::OpenConditionals { asked_at, orders, .. } => {
                     self.on_open_conditionals(*asked_at, orders, context, out);
+                }
+                Finding::Listed { asked_at, orders, conditionals, .. } => {
+                    self.take_listed(*asked_at, orders, conditionals, context, out);
                 }
                 Finding::Trades { trades, .. } => {
                     self.note_page(trades);

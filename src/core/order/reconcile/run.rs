@@ -35,6 +35,8 @@ pub(super) struct Run {
     balances: Vec<VenueBalance>,
     /// How often positions and balances were compared.
     looks: u32,
+    /// The difference that the last look found.
+    gap: Option<u64>,
     /// The ledger was told to repair.
     repair: bool,
 }
@@ -91,6 +93,7 @@ impl Reconciler {
             holdings_at: context.now,
             balances: Vec::new(),
             looks: 0,
+            gap: None,
             repair: false,
         });
         self.enter(if checked { Stage::OpenOrders } else { Stage::Settings }, context, out);
@@ -262,14 +265,16 @@ impl Reconciler {
     }
 
     /// The ledger's verdict. A difference may be a fill on its way, so it is looked at again before it is repaired; an account
-    /// that was never reconciled has nothing on its way. What changed under the repair is looked at again too.
-    pub(super) fn on_compared(&mut self, equal: bool, context: &Context<'_>, out: &mut Outbox) {
+    /// that was never reconciled has nothing on its way. A difference that is another one at each look is fills on their way: only
+    /// one that stays is repaired. What changed under the repair is looked at again too.
+    pub(super) fn on_compared(&mut self, equal: bool, gap: u64, context: &Context<'_>, out: &mut Outbox) {
         let Some(run) = self.state.run.as_mut().filter(|run| run.stage == Stage::Comparing) else { return };
         if equal {
             self.complete(context, out);
             return;
         }
-        let look_again = run.repair || (self.state.completed.is_some() && run.looks <= LOOKS);
+        let moves = run.gap.replace(gap) != Some(gap);
+        let look_again = run.repair || (self.state.completed.is_some() && (run.looks <= LOOKS || moves));
         if !look_again {
             self.compare(true, context, out);
             return;

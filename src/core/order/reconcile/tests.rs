@@ -12,6 +12,8 @@ use crate::order::desk::test_account;
 use crate::order::{PositionMode, PositionSide, ReportedFill};
 use std::cell::Cell;
 
+mod race;
+
 const ACCOUNT: AccountIx = AccountIx(0);
 const BTC: SymbolIx = SymbolIx(0);
 const ETH: SymbolIx = SymbolIx(1);
@@ -37,6 +39,7 @@ struct World {
     /// How many looks of the ledger find a difference.
     unequal: u32,
     repairs: usize,
+    gap: u64,
 }
 
 impl World {
@@ -73,6 +76,7 @@ impl World {
             position_in: BTC,
             unequal: 0,
             repairs: 0,
+            gap: 0,
         }
     }
 
@@ -112,7 +116,7 @@ impl World {
                 self.repairs += usize::from(repair);
                 let equal = self.unequal == 0 || repair;
                 self.unequal = self.unequal.saturating_sub(1);
-                return Some(Event::Finding(Finding::Compared { account, equal }));
+                return Some(Event::Finding(Finding::Compared { account, equal, gap: self.gap }));
             }
             Event::Finding(finding) => self.findings.push(finding),
             other => panic!("a reconciliation does not emit {other:?}"),
@@ -294,6 +298,26 @@ fn a_difference_is_looked_at_twice_more_before_it_is_repaired() {
         world.run();
     }
     assert_eq!((world.reconciled, world.repairs), (3, 1));
+}
+
+#[test]
+fn a_difference_that_moves_is_not_repaired() {
+    let mut world = reconciled();
+    world.unequal = 100;
+    world.fire(EVERY);
+    for look in 0..30 {
+        world.gap = look;
+        world.run();
+        world.fire(STEP);
+    }
+    assert_eq!((world.reconciled, world.repairs), (1, 0), "fills keep coming");
+    for _ in 0..8 {
+        world.run();
+        if world.reconciled == 1 {
+            world.fire(STEP);
+        }
+    }
+    assert_eq!((world.reconciled, world.repairs), (2, 1), "now it stays");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::Ledger;
 use super::state::{Book, BookError, State, instrument};
 use crate::command::{AccountReason, AccountReport};
-use crate::event::AlertCode;
+use crate::event::{AlertCode, Event};
 use crate::id::{AssetIx, StrategyIx, SymbolIx};
 use crate::node::{Context, Outbox};
 use crate::num::{Money, NetQuantity, NumError};
@@ -23,6 +23,10 @@ impl Ledger {
                 self.emit_equity(context, out);
                 if let Some(asset) = unknown_fee {
                     self.warn_of_fees(asset, context, out);
+                }
+                if self.state.repaired.remove(&fill.symbol) {
+                    // The position that was taken over may have had this fill: it is compared again before it is believed.
+                    out.push(Event::Untrusted(self.account));
                 }
             }
             Err(error) => {

@@ -6,7 +6,7 @@ use crate::command::{VenueBalance, VenuePosition};
 use crate::event::{AlertCode, Event};
 use crate::id::{AssetIx, StrategyIx, SymbolIx};
 use crate::instrument::Instrument;
-use crate::node::{Context, Outbox};
+use crate::node::{Context, Outbox, encode_state, hash_bytes};
 use crate::num::{Money, NetQuantity, NumError, Price, Side};
 use crate::order::PositionSide;
 use crate::order::reconcile::Finding;
@@ -43,6 +43,10 @@ impl Ledger {
         self.state.roll(self.margin, context);
         let (positions, balances) = (self.state.position_gaps(holdings), self.state.balance_gaps(holdings));
         let mut equal = positions.is_empty() && balances.is_empty();
+        let gap = gap_of(&positions, &balances);
+        if equal {
+            self.state.repaired.clear();
+        }
         if !equal && repair {
             // The first look at an account that has a past is no repair.
             let silent = !self.state.adopted && self.state.booked == 0;
@@ -62,7 +66,7 @@ impl Ledger {
         if equal || repair {
             self.emit_equity(context, out);
         }
-        out.push(Event::Finding(Finding::Compared { account: self.account, equal }));
+        out.push(Event::Finding(Finding::Compared { account: self.account, equal, gap }));
     }
 
     fn repair_position(
@@ -94,6 +98,7 @@ impl Ledger {
             );
             self.alert(AlertCode::PositionRepaired, Some(gap.symbol), text, out);
         }
+        self.state.repaired.insert(gap.symbol);
         self.emit_position(StrategyIx::EXTERNAL, gap.symbol, out);
         true
     }
@@ -120,6 +125,13 @@ impl Ledger {
         }
         true
     }
+}
+
+/// A number that is the same for the same differences.
+fn gap_of(positions: &[PositionGap], balances: &[BalanceGap]) -> u64 {
+    let positions: Vec<_> = positions.iter().map(|g| (g.symbol, g.side, g.ours, g.venue)).collect();
+    let balances: Vec<_> = balances.iter().map(|g| (g.ours, g.venue)).collect();
+    hash_bytes(&encode_state(&(positions, balances)))
 }
 
 impl State {

@@ -10,7 +10,7 @@ use crate::order::PositionSide;
 use crate::position::{Position, Purse};
 use crate::time::Ts;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why something could not be booked or valued.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +80,8 @@ pub(super) struct State {
     pub day: Option<Day>,
     /// Bookings so far.
     pub booked: u64,
+    /// Symbols whose position was set to the venue's and not found equal since: a fill may be in it already.
+    pub repaired: BTreeSet<SymbolIx>,
     /// Whether the account was ever found equal to the venue, or made so.
     pub adopted: bool,
     /// Whether the last valuation failed.

@@ -1,6 +1,6 @@
 //! What pauses, faults, restarts and reconfigures a strategy, and how an instance of it begins.
 
-use super::{Runner, SLOW_PAUSE, SLOW_PAUSE_MAX, SLOW_TIMER, Slot};
+use super::{FLATTEN_TIMER, Runner, SLOW_PAUSE, SLOW_PAUSE_MAX, SLOW_TIMER, Slot};
 use crate::config::EngineConfig;
 use crate::event::{AlertCode, Event, HaltReason, Scope, StopReason};
 use crate::node::{Context, Outbox};
@@ -53,24 +53,19 @@ impl Runner {
     }
 
     /// The engine starts or comes back: nothing is known of account and market until they speak.
-    pub(super) fn engine_starts(&mut self, context: &Context<'_>, out: &mut Outbox) {
+    pub(super) fn engine_starts(&mut self, epoch: u32, context: &Context<'_>, out: &mut Outbox) {
+        let stopped_with_the_daemon = self.state.life.stopped == Some(StopReason::Stopping);
         self.state.life.untrusted = true;
-        for slot in &mut self.state.slots {
-            (slot.awaiting, slot.fault) = (true, None);
-        }
+        self.begin_life(epoch);
         self.state.series.iter_mut().for_each(Series::interrupt);
         if let Some(at) = self.state.life.slow_until {
             out.push(Event::Arm { timer: self.own_timer(SLOW_TIMER), at });
         }
-        if let Some(flatten) = self.state.life.flatten {
-            self.arm_flatten(flatten.next, out);
+        match self.state.life.flatten {
+            Some(flatten) => self.arm_flatten(flatten.next.max(context.now), out),
+            None => out.push(Event::Disarm(self.own_timer(FLATTEN_TIMER))),
         }
-        self.state.life.halts.retain(|(_, reason)| *reason != HaltReason::Stopping);
-        let stopped_with_the_daemon = self.state.life.stopped == Some(StopReason::Stopping);
-        if stopped_with_the_daemon {
-            self.state.life.stopped = None;
-            self.end_flatten(out);
-        }
+        self.cancel_unwanted(out);
         if self.state.life.faulted || self.missed || stopped_with_the_daemon {
             self.renew(context, out);
         }
@@ -87,6 +82,7 @@ impl Runner {
             self.invalid = Some("its account cannot change while it has a position or open orders".to_owned());
         } else if *setup != self.setup {
             if self.setup.enabled && !setup.enabled {
+                self.setup.on_stop = setup.on_stop;
                 self.stop(StopReason::Asked, context, out);
             } else if setup.enabled && !self.setup.enabled && self.state.life.stopped == Some(StopReason::Asked) {
                 self.state.life.stopped = None;
@@ -100,12 +96,23 @@ impl Runner {
         self.announce(out);
     }
 
-    /// Takes a recorded configuration over on recovery. Whether the strategy runs follows from its recorded states.
+    /// Takes a recorded configuration over on recovery, as [`Runner::configure`] did.
     pub(super) fn book_setup(&mut self, config: &EngineConfig) {
-        let Some(setup) = config.strategy(self.ix) else { return };
-        let refused = setup.account != self.setup.account && !self.state.own.is_idle();
-        if !refused && *setup != self.setup {
+        let Some(setup) = config.strategy(self.ix) else {
+            self.miss_stop(StopReason::Asked);
+            return;
+        };
+        if setup.account != self.setup.account && !self.state.own.is_idle() {
+            self.miss_stop(StopReason::Invalid);
+        } else if *setup != self.setup {
+            let disabled = self.setup.enabled && !setup.enabled;
+            if setup.enabled && !self.setup.enabled && self.state.life.stopped == Some(StopReason::Asked) {
+                self.state.life.stopped = None;
+            }
             self.setup = setup.clone();
+            if disabled {
+                self.miss_stop(StopReason::Asked);
+            }
             self.build();
         }
     }

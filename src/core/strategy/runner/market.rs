@@ -2,12 +2,9 @@
 
 use super::Runner;
 use crate::candle::CandleEvent;
-use crate::config::OnStop;
-use crate::event::{Event, History, RunnerState, StreamState};
-use crate::id::SymbolIx;
+use crate::event::{History, RunnerState, StreamState};
 use crate::market::{Candle, MarketEvent, MarketInput, Trade};
 use crate::node::{Context, Outbox};
-use crate::order::Intent;
 use crate::strategy::series::{Series, Taken};
 use crate::strategy::{Permit, StrategyEvent};
 use crate::time::Ts;
@@ -173,32 +170,24 @@ impl Runner {
     }
 
     pub(super) fn stream(&mut self, state: StreamState, out: &mut Outbox) {
-        let (symbol, fault) = match state {
-            StreamState::MarketUp(symbol) => (symbol, None),
-            StreamState::MarketDown(symbol, fault) => (symbol, Some(fault)),
-            StreamState::UserUp(_) | StreamState::UserDown(..) => return,
-        };
-        let Some(slot) = self.state.slots.iter_mut().find(|s| s.symbol == symbol) else { return };
-        (slot.fault, slot.awaiting) = (fault, slot.awaiting && fault.is_some());
-        if fault.is_some() {
-            self.state.series.iter_mut().filter(|s| s.symbol() == symbol).for_each(Series::interrupt);
-            if self.listens() && self.setup.on_stop != OnStop::Leave {
-                // Resting entries must not be filled at prices that nobody here can see.
-                self.cancel_entries(Some(symbol), out);
-            }
+        if self.book_stream(state) {
+            self.cancel_unwanted(out);
         }
         self.announce(out);
     }
 
-    /// Asks to cancel the strategy's entries: all orders that are not protective, conditional ones too.
-    pub(super) fn cancel_entries(&mut self, symbol: Option<SymbolIx>, out: &mut Outbox) {
-        let (account, strategy) = (self.setup.account, self.ix);
-        for order in self.state.own.orders().iter() {
-            let update = &order.update;
-            if !update.protective && symbol.is_none_or(|s| s == update.symbol) {
-                let (symbol, key) = (update.symbol, update.key);
-                out.push(Event::Intent(Intent::Cancel { account, strategy, symbol, key }));
-            }
+    /// Notes whether the market data of a symbol can be trusted. Says whether it cannot any more.
+    pub(super) fn book_stream(&mut self, state: StreamState) -> bool {
+        let (symbol, fault) = match state {
+            StreamState::MarketUp(symbol) => (symbol, None),
+            StreamState::MarketDown(symbol, fault) => (symbol, Some(fault)),
+            StreamState::UserUp(_) | StreamState::UserDown(..) => return false,
+        };
+        let Some(slot) = self.state.slots.iter_mut().find(|s| s.symbol == symbol) else { return false };
+        (slot.fault, slot.awaiting) = (fault, slot.awaiting && fault.is_some());
+        if fault.is_some() {
+            self.state.series.iter_mut().filter(|s| s.symbol() == symbol).for_each(Series::interrupt);
         }
+        fault.is_some()
     }
 }

@@ -9,7 +9,7 @@ use crate::config::OnStop;
 use crate::event::{AlertCode, Event, StopReason};
 use crate::node::{Context, Outbox};
 use crate::num::{Quantity, Rounding};
-use crate::order::{Intent, OrderUpdate};
+use crate::order::{Intent, OrderState, OrderUpdate};
 use crate::strategy::context::{Actor, OrderSpec};
 use crate::strategy::{Permit, StrategyContext, StrategyEvent};
 use crate::time::{Span, Ts};
@@ -25,7 +25,7 @@ const PATIENCE: u32 = 5;
 const ALERT_AFTER: u32 = 8;
 
 /// How far the closing of a position is.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Flatten {
     /// How often something was asked for.
     attempts: u32,
@@ -52,7 +52,7 @@ impl Runner {
         self.lay_down(reason, context, out);
         match self.setup.on_stop {
             OnStop::Leave => {}
-            OnStop::Cancel => self.cancel_entries(None, out),
+            OnStop::Cancel => self.cancel_unwanted(out),
             OnStop::Flatten => self.begin_flatten(context, out),
         }
         self.announce(out);
@@ -61,18 +61,41 @@ impl Runner {
     /// The restart budget is used up: entries are cancelled whatever the policy, protective orders and position stay.
     pub(super) fn give_up(&mut self, context: &Context<'_>, out: &mut Outbox) {
         self.lay_down(StopReason::Faults, context, out);
-        self.cancel_entries(None, out);
+        self.cancel_unwanted(out);
         let position = if self.state.own.is_idle() { "it is flat" } else { "its position stays" };
         let text = format!("strategy {} faulted too often and is stopped; {position}", self.setup.name);
         self.alert(AlertCode::StrategyStopped, text, out);
         self.announce(out);
     }
 
-    /// After a fault nobody looks after resting entries until the strategy is rebuilt.
-    pub(super) fn cancel_entries_by_policy(&mut self, out: &mut Outbox) {
-        if self.setup.on_stop != OnStop::Leave {
-            self.cancel_entries(None, out);
+    /// Whether an open order is an entry that must not rest now: nobody looks after it, or at prices that nobody here can see.
+    /// After the last fault that is so whatever the policy.
+    fn is_unwanted(&self, update: &OrderUpdate) -> bool {
+        let life = &self.state.life;
+        if update.protective || matches!(update.state, OrderState::Done(_)) {
+            return false;
         }
+        if life.stopped == Some(StopReason::Faults) {
+            return true;
+        }
+        let blind = || self.state.slots.iter().any(|s| s.symbol == update.symbol && s.fault.is_some());
+        let of_before = || update.key.ours().is_some_and(|id| id.epoch < life.unwanted_before);
+        self.setup.on_stop != OnStop::Leave && (life.stopped.is_some() || life.faulted || blind() || of_before())
+    }
+
+    /// Asks to cancel an entry that must not rest. Asking again costs nothing; an order that is not confirmed yet, or comes back
+    /// from an unknown fate, is asked about whenever it changes: no wish has to outlive a crash.
+    pub(super) fn cancel_if_unwanted(&self, update: &OrderUpdate, out: &mut Outbox) {
+        if self.is_unwanted(update) {
+            let (account, strategy) = (self.setup.account, self.ix);
+            let (symbol, key) = (update.symbol, update.key);
+            out.push(Event::Intent(Intent::Cancel { account, strategy, symbol, key }));
+        }
+    }
+
+    /// The same for every open order.
+    pub(super) fn cancel_unwanted(&self, out: &mut Outbox) {
+        self.state.own.orders().iter().for_each(|order| self.cancel_if_unwanted(&order.update, out));
     }
 
     fn lay_down(&mut self, reason: StopReason, context: &Context<'_>, out: &mut Outbox) {

@@ -3,11 +3,11 @@
 
 use super::*;
 use crate::config::{OnStop, ParamValue};
-use crate::event::{History, StreamState, TimerId};
+use crate::event::{Decision, History, StreamState, TimerId};
 use crate::id::ClientOrderId;
 use crate::market::MarketEvent;
 use crate::num::{NetQuantity, Quantity, Side};
-use crate::order::{OrderIntent, OrderState};
+use crate::order::{Intent, OrderIntent, OrderState};
 use crate::strategy::testkit::{ACCOUNT, Gate, IX, SYMBOL, World, candle, counter, instrument};
 use crate::strategy::{CandleNeed, OrderSpec, ParamError, Params, StrategySpec};
 use std::cell::{Cell, RefCell};

@@ -198,11 +198,6 @@ fn check(w: &World, tallies: &[Tally; 2]) -> Result<(), TestCaseError> {
             prop_assert_eq!(booked, sum);
         }
         prop_assert_eq!(w.venue.symbols[0].holders.contains(&account), holding.quantity != 0);
-        // The indices say what the orders say.
-        let open: Vec<_> = w.venue.orders.open_of(account, Some(BTC)).collect();
-        prop_assert_eq!(w.venue.orders.open_count(account, BTC), open.len());
-        let reducing = open.into_iter().filter(|o| o.reduce_only);
-        prop_assert!(w.venue.orders.reducing_of(account, BTC).eq(reducing));
     }
     prop_assert!(open_orders(w).all(|o| o.resting && o.remaining() > 0), "an open order is on the book");
     Ok(())

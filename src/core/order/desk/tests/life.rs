@@ -12,7 +12,7 @@ use crate::node::Node;
 use crate::num::Side;
 use crate::order::desk::OpenEntry;
 use crate::order::reconcile::Finding;
-use crate::order::{End, ExecutionType, Intent, NewOrder, OrderReport, OrderState, OrderStatus, Terms, TimeInForce};
+use crate::order::{End, ExecutionType, Intent, NewOrder, OrderReport, OrderState, Terms, TimeInForce};
 use crate::risk::gate::Grant;
 use crate::time::Span;
 
@@ -374,17 +374,6 @@ fn foreign_orders_are_tracked_and_booked_as_external() {
     let cancel = Intent::Cancel { account: ACCOUNT, strategy: StrategyIx::EXTERNAL, symbol: BTC, key };
     world.grant(Grant::Other(cancel));
     assert!(matches!(world.one_sent().kind, CommandKind::Cancel { key: sent, .. } if sent == key));
-    world.grant(Grant::Other(cancel));
-    assert!(world.sent.is_empty(), "it is known by its key, and its cancellation is under way");
-    let over =
-        OrderReport { status: OrderStatus::Canceled, execution: ExecutionType::Canceled, ..foreign("web_abc", false) };
-    world.input(report(over));
-    assert_eq!(world.desk.orders().count(), 0);
-    world.grant(Grant::Other(cancel));
-    assert!(
-        matches!(world.one_sent().kind, CommandKind::Cancel { key: sent, .. } if sent == key),
-        "over: the venue tells"
-    );
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Tests of the desk: worked examples, conditional orders, random long sequences, and the model check.
 
+mod bounds;
 mod conditional;
 mod fate;
 mod life;

@@ -109,13 +109,19 @@ impl World {
     pub fn event(&mut self, event: &Event) {
         self.seq += 1;
         let surroundings = Rc::clone(&self.surroundings);
-        let mut out = Outbox::new(10_000);
+        let mut out = Outbox::new(crate::engine::OUTBOX_MAX);
         let context = context(&surroundings, self.now, self.seq, &self.commands);
         self.desk.on(event, &context, &mut out);
-        assert_eq!(out.take_overrun(), 0);
+        assert_eq!(out.take_overrun(), 0, "what a legal input asks for has room");
+        let mut rest = Vec::new();
         for event in out.drain() {
-            self.sort(event);
+            match event {
+                Event::Finding(_) => rest.push(event),
+                event => self.sort(event),
+            }
         }
+        // What found no room in the step.
+        rest.iter().for_each(|event| self.event(event));
     }
 
     fn sort(&mut self, event: Event) {

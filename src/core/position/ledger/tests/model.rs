@@ -80,14 +80,10 @@ impl Desk {
                     ..self.trade(StrategyIx(strategy), symbol(second), side, size, "1")
                 };
                 let events = self.fill(fill);
-                assert!(
-                    matches!(
-                        events[..],
-                        [Event::Position(_), Event::Equity(_)]
-                            | [Event::Position(_), Event::Equity(_), Event::Alert(_)]
-                    ),
-                    "{events:?}"
-                );
+                assert!(matches!(events[..2], [Event::Position(_), Event::Equity(_)]), "{events:?}");
+                // A fee that is worth nobody knows what is told; behind a repair the account is compared again.
+                let more = |event: &Event| matches!(event, Event::Alert(_) | Event::Untrusted(_));
+                assert!(events[2..].iter().all(more), "{events:?}");
                 return Some(fill);
             }
             Step::Funding { change, named } => {
