@@ -132,7 +132,7 @@ impl Ledger {
         &self.state.funding
     }
 
-    /// Deposits, withdrawals, adjustments, and what reconciliation set: all that changed a balance and is not profit.
+    /// Deposits, withdrawals, adjustments, and what reconciliation added: all that changed a balance and is not profit.
     pub fn transfers(&self) -> &Purse {
         &self.state.transfers
     }

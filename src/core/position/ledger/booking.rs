@@ -155,13 +155,17 @@ impl State {
         after: Money,
         now: Ts,
     ) -> Result<(), BookError> {
-        let sums = self.balance_sums(change, after, &self.funding)?;
-        let mut transfers = self.transfers.clone();
+        let mut sums = self.balance_sums(change, after, &self.funding)?;
+        let (mut transfers, mut unassigned) = (self.transfers.clone(), self.unassigned.clone());
         if self.is_included(change, after) {
-            // Reconciliation has set the balance before this report came: what it took for a transfer was funding.
-            transfers.take(change)?;
+            // Reconciliation has set the balance before this report came: only whose it was is learnt now.
+            if self.was_taken_for_funding(change) {
+                sums.other.take(change)?;
+                unassigned.take(change)?;
+            } else {
+                transfers.take(change)?;
+            }
         }
-        let mut unassigned = self.unassigned.clone();
         let mut shares = Vec::new();
         if let Some(symbol) = symbol {
             let holders: Vec<(StrategyIx, NetQuantity)> =
@@ -190,6 +194,14 @@ impl State {
 
     fn book_transfer(&mut self, change: Money, after: Money, now: Ts) -> Result<(), BookError> {
         if self.is_included(change, after) {
+            if self.was_taken_for_funding(change) {
+                let (mut funding, mut unassigned) = (self.funding.clone(), self.unassigned.clone());
+                let mut transfers = self.transfers.clone();
+                funding.take(change)?;
+                unassigned.take(change)?;
+                transfers.add(change)?;
+                (self.funding, self.unassigned, self.transfers) = (funding, unassigned, transfers);
+            }
             return Ok(());
         }
         let sums = self.balance_sums(change, after, &self.transfers)?;
@@ -206,6 +218,11 @@ impl State {
         }
         sums.other.add(change)?;
         Ok(sums)
+    }
+
+    /// Whether a change that reconciliation made before its report came was booked as a loss; see `State::set_balance`.
+    fn was_taken_for_funding(&self, change: Money) -> bool {
+        change.mantissa() < 0 && self.unassigned.get(change.asset).mantissa() < 0
     }
 
     /// Whether our balance is what the venue says it is *after* the change: reconciliation was quicker than the report.

@@ -36,6 +36,12 @@ struct BalanceGap {
     venue: Money,
 }
 
+impl BalanceGap {
+    fn is_loss(&self) -> bool {
+        self.venue.mantissa() < self.ours.mantissa()
+    }
+}
+
 impl Ledger {
     /// Compares, repairs if told to, and says whether ledger and venue agree *now*. What changed here since the question was
     /// asked is not repaired: the answer may be older than the change, and has to be asked for again.
@@ -120,7 +126,9 @@ impl Ledger {
         }
         if !silent {
             let (ours, venue) = (self.amount(gap.ours, context), self.amount(gap.venue, context));
-            let text = format!("the wallet balance was {ours} here and {venue} at the venue; it was set to {venue}");
+            let loss = if gap.is_loss() { ", the difference counts as a loss until a report explains it" } else { "" };
+            let text =
+                format!("the wallet balance was {ours} here and {venue} at the venue; it was set to {venue}{loss}");
             self.alert(AlertCode::BalanceRepaired, None, text, out);
         }
         true
@@ -191,12 +199,24 @@ impl State {
         Ok(price)
     }
 
+    /// Makes a balance what the venue says. What is missing without an explanation is most likely funding of which no report
+    /// came: it is booked as such, nobody's, so that it counts as a loss of the day. What is too much counts as a transfer. A
+    /// report that comes late puts it where it belongs.
     fn set_balance(&mut self, gap: &BalanceGap) -> Result<(), NumError> {
         let change = gap.venue.checked_sub(gap.ours)?;
-        let (mut wallet, mut transfers) = (self.wallet.clone(), self.transfers.clone());
+        let mut wallet = self.wallet.clone();
         wallet.add(change)?;
-        transfers.add(change)?;
-        (self.wallet, self.transfers) = (wallet, transfers);
+        if gap.is_loss() && self.adopted {
+            let (mut funding, mut unassigned) = (self.funding.clone(), self.unassigned.clone());
+            funding.add(change)?;
+            unassigned.add(change)?;
+            (self.funding, self.unassigned) = (funding, unassigned);
+        } else {
+            let mut transfers = self.transfers.clone();
+            transfers.add(change)?;
+            self.transfers = transfers;
+        }
+        self.wallet = wallet;
         Ok(())
     }
 }

@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 mod fees;
+mod gaps;
 mod model;
 
 const ACCOUNT: AccountIx = AccountIx(0);
