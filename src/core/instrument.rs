@@ -240,6 +240,17 @@ impl Instrument {
         Quantity::from_mantissa(round_to(quantity.mantissa(), step, rounding)).unwrap_or(Quantity::ZERO)
     }
 
+    /// The largest part of a quantity that one market order takes: within LOT_SIZE and MARKET_LOT_SIZE, on the step, rounded
+    /// down. Zero when not even one step is left.
+    pub fn market_part(&self, quantity: Quantity) -> Quantity {
+        let (lot, market) = (self.filters.lot, self.filters.market_lot);
+        let bounds = [lot.max, market.max].into_iter().filter(|max| !max.is_zero());
+        let quantity = bounds.fold(quantity, Quantity::min);
+        let step = if market.step.is_zero() { lot.step } else { market.step };
+        Quantity::from_mantissa(round_to(quantity.mantissa(), step.mantissa(), Rounding::Down))
+            .unwrap_or(Quantity::ZERO)
+    }
+
     /// A price moved by `ticks` steps, never below one tick.
     pub fn offset(&self, price: Price, ticks: i64) -> Price {
         let tick = self.filters.price.tick.mantissa().max(1);

@@ -86,6 +86,14 @@ impl OrderSpec {
         OrderSpec { symbol, side, quantity, terms, reduce_only: true }
     }
 
+    /// Closes a position at market, reduce-only, as far as the exchange takes at once; `None` when there is nothing that an
+    /// order could close. What is left is for the next one.
+    pub fn close(instrument: &Instrument, position: NetQuantity) -> Option<OrderSpec> {
+        let quantity = instrument.market_part(position.abs());
+        let side = position.side()?.opposite();
+        (!quantity.is_zero()).then(|| OrderSpec::market(instrument.symbol, side, quantity).reduce_only())
+    }
+
     /// The same order, reduce-only.
     pub const fn reduce_only(self) -> OrderSpec {
         OrderSpec { reduce_only: true, ..self }
@@ -225,6 +233,13 @@ impl StrategyContext<'_> {
     /// Asks for a market order: see [`StrategyContext::place`].
     pub fn market_order(&mut self, symbol: SymbolIx, side: Side, quantity: Quantity) -> Option<ClientOrderId> {
         self.place(OrderSpec::market(symbol, side, quantity))
+    }
+
+    /// Asks to close the strategy's position in a symbol at market, as far as the exchange takes at once: see
+    /// [`OrderSpec::close`] and [`StrategyContext::place`].
+    pub fn close(&mut self, symbol: SymbolIx) -> Option<ClientOrderId> {
+        let close = OrderSpec::close(self.instrument(symbol)?, self.position(symbol))?;
+        self.place(close)
     }
 
     /// Asks for a limit order, good till cancelled: see [`StrategyContext::place`].

@@ -224,7 +224,7 @@ impl MeanReverter {
             self.state.enter_after = ctx.now().plus(self.rest);
         }
         if self.state.get_out {
-            self.close(symbol, position, ctx);
+            self.close(symbol, ctx);
             return;
         }
         let Some(instrument) = ctx.instrument(symbol) else { return };
@@ -241,11 +241,10 @@ impl MeanReverter {
     }
 
     /// First everything else goes, then the position.
-    fn close(&mut self, symbol: SymbolIx, position: NetQuantity, ctx: &mut StrategyContext<'_>) {
-        let Some(held) = position.side() else { return };
+    fn close(&mut self, symbol: SymbolIx, ctx: &mut StrategyContext<'_>) {
         if ctx.orders().is_empty() {
             if ctx.now() >= self.state.order_after {
-                ctx.place(OrderSpec::market(symbol, held.opposite(), position.abs()).reduce_only());
+                ctx.close(symbol);
             }
             return;
         }
@@ -344,19 +343,20 @@ impl MeanReverter {
     }
 }
 
-/// An exit must be open for exactly the position; an entry keeps its quantity.
+/// An exit must be open for exactly what is wanted; an entry keeps its quantity.
 fn covers(update: &OrderUpdate, want: &Want) -> bool {
     !update.reduce_only || update.open_quantity() == want.quantity
 }
 
-/// The exit that should be open.
+/// The exit that should be open: for the position, as far as one order takes it.
 fn exit(position: NetQuantity, view: View, instrument: &Instrument) -> Option<Want> {
     let side = position.side()?.opposite();
     let price = match side {
         Side::Buy => view.bid.min(instrument.price_from(view.fair, Rounding::Down)?),
         Side::Sell => view.ask.max(instrument.price_from(view.fair, Rounding::Up)?),
     };
-    Some(Want { side, price, quantity: position.abs() })
+    let (quantity, most) = (position.abs(), instrument.filters.lot.max);
+    Some(Want { side, price, quantity: if most.is_zero() { quantity } else { quantity.min(most) } })
 }
 
 impl Strategy for MeanReverter {

@@ -22,7 +22,7 @@ pub mod registry;
 pub mod runner;
 mod series;
 #[cfg(test)]
-mod testkit;
+pub(crate) mod testkit;
 pub mod trend_follower;
 
 pub use context::{OrderSpec, Permit, StrategyContext};

@@ -226,6 +226,7 @@ impl Runner {
             }
             Event::Refused(refused) if refused.intent.strategy() == self.ix => {
                 self.call_holding(&StrategyEvent::Refused(refused), context, out);
+                self.flatten_on_refusal(refused, context, out);
             }
             Event::Halted { scope, reason } => {
                 self.halted(*scope, *reason);

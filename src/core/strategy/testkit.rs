@@ -7,7 +7,7 @@ use crate::candle::check_interval;
 use crate::config::{EngineConfig, OnStop, ParamValue, StrategyConfig};
 use crate::event::{Alert, Event, Input, Refused, RunnerState, VirtualPosition};
 use crate::id::{AccountIx, AssetIx, ClientOrderId, OrderKey, Seq, StrategyIx, SymbolIx, TradeId, VenueOrderId};
-use crate::instrument::{ContractStatus, ContractType, Instrument, InstrumentSpec, Universe};
+use crate::instrument::{ContractStatus, ContractType, Definition, Instrument, InstrumentSpec, Universe};
 use crate::market::{Candle, MarketEvent, MarketInput, Quote, Trade};
 use crate::node::{Context, Node, Outbox};
 use crate::num::{Money, NetQuantity, Price, Quantity, Rate, Rounding, Side};
@@ -85,6 +85,10 @@ pub(crate) enum Gate {
     Pass,
     /// Refuses every order.
     Refuse,
+    /// Refuses exits as too small.
+    Dust,
+    /// Refuses exits of more than this: the account covers no more.
+    Covers(Quantity),
     /// Keeps them: nothing is heard of them.
     Swallow,
 }
@@ -156,6 +160,13 @@ impl World {
         world.input(Input::Start { epoch: world.epoch });
         world.event(Event::Reconciled(ACCOUNT));
         world
+    }
+
+    /// Changes the instrument.
+    pub(crate) fn redefine(&mut self, change: impl FnOnce(&mut Instrument)) {
+        let mut changed = instrument();
+        change(&mut changed);
+        self.universe.define(&Definition::Instrument(Box::new(changed))).unwrap();
     }
 
     /// Admits an input and lets its cascade run to its end.
@@ -282,6 +293,17 @@ impl World {
             (Gate::Swallow, _) => {}
             (Gate::Refuse, Intent::Place(_)) => {
                 self.agenda.push_back(Event::Refused(Refused { intent, reason: Refusal::Unsupported("this".into()) }));
+            }
+            (Gate::Dust, Intent::Place(order)) if order.reduce_only => {
+                let (notional, bound) = (Money::zero(AssetIx(1)), Money::units(AssetIx(1), 5));
+                let reason = Refusal::MinNotional { notional, bound };
+                self.agenda.push_back(Event::Refused(Refused { intent, reason }));
+            }
+            (Gate::Covers(most), Intent::Place(order)) if order.reduce_only && order.quantity > most => {
+                let decimal = |quantity| crate::risk::refusal::Decimal::quantity(&instrument(), quantity);
+                let (quantity, available, position) = (decimal(order.quantity), decimal(most), decimal(order.quantity));
+                let reason = Refusal::ReduceOnlyTooLarge { quantity, available, position };
+                self.agenda.push_back(Event::Refused(Refused { intent, reason }));
             }
             (_, Intent::Place(order)) => self.place(order),
             (_, Intent::Cancel { key, .. }) => self.end(|u| u.key == key),

@@ -18,7 +18,7 @@ use crate::market::Candle;
 use crate::node::{SnapshotError, decode_state, encode_state};
 use crate::num::{Price, Quantity, Rounding, Side};
 use crate::order::{End, Intent, OrderState, OrderUpdate};
-use crate::strategy::context::{OrderSpec, quantity_for};
+use crate::strategy::context::quantity_for;
 use crate::strategy::param::{ParamError, ParamKind, ParamSpec, Params, refused_period};
 use crate::strategy::registry::StrategySpec;
 use crate::strategy::{CandleNeed, Needs, Strategy, StrategyContext, StrategyEvent};
@@ -194,7 +194,7 @@ impl TrendFollower {
         };
         let wrong = self.state.signal.is_some_and(|signal| signal != held);
         if wrong || self.state.get_out {
-            self.leave(symbol, held, position.abs(), ctx);
+            self.leave(symbol, ctx);
         } else {
             self.protect(symbol, held, position.abs(), ctx);
         }
@@ -202,10 +202,10 @@ impl TrendFollower {
 
     /// First the stop goes, then the position: where others trade the symbol too, both together would promise more than the
     /// position has.
-    fn leave(&self, symbol: SymbolIx, held: Side, quantity: Quantity, ctx: &mut StrategyContext<'_>) {
+    fn leave(&self, symbol: SymbolIx, ctx: &mut StrategyContext<'_>) {
         self.cancel_stops(ctx);
         if ctx.orders().is_empty() {
-            ctx.place(OrderSpec::market(symbol, held.opposite(), quantity).reduce_only());
+            ctx.close(symbol);
         }
     }
 
@@ -231,8 +231,11 @@ impl TrendFollower {
         if wrong_side || covered > quantity {
             self.cancel_stops(ctx);
         } else if covered < quantity
-            && let Some(trigger) = ctx.instrument(symbol).and_then(|i| self.stop_price(i, held))
-            && let Some(id) = ctx.stop(symbol, held.opposite(), trigger, quantity.saturating_sub(covered))
+            && let Some(instrument) = ctx.instrument(symbol)
+            && let Some(trigger) = self.stop_price(instrument, held)
+            // A larger position has several.
+            && let part = instrument.market_part(quantity.saturating_sub(covered))
+            && let Some(id) = ctx.stop(symbol, held.opposite(), trigger, part)
         {
             self.state.stops.push(id);
         }

@@ -99,13 +99,28 @@ fn a_loss_beyond_the_bound_is_closed_at_market_and_followed_by_a_rest() {
     walk(&mut world, &[996.0, 995.0]);
     assert!(world.position > 0);
     world.take_intents();
-    walk(&mut world, &[980.0, 979.0]);
+    walk(&mut world, &[980.0, 979.0, 980.0, 979.0]);
     let orders = world.take_orders();
     assert_eq!(world.position, 0);
     let close = orders.last().unwrap();
     assert_eq!((close.terms, close.reduce_only, close.side), (Terms::Market, true, Side::Sell));
     walk(&mut world, &[960.0; 4]);
     assert_eq!(world.take_orders(), [], "it rests");
+}
+
+#[test]
+fn a_position_larger_than_a_market_order_is_closed_in_parts() {
+    let mut world = calm("modify");
+    walk(&mut world, &[996.0, 995.0]);
+    let held = Quantity::from_mantissa(world.position).unwrap();
+    let part = Quantity::from_mantissa(held.mantissa() / 2 / 100 * 100).unwrap();
+    assert!(!part.is_zero());
+    world.redefine(|instrument| instrument.filters.market_lot.max = part);
+    world.take_intents();
+    walk(&mut world, &[980.0, 979.0].repeat(15));
+    assert_eq!(world.position, 0);
+    let closes: Vec<_> = world.take_orders().into_iter().filter(|o| o.terms == Terms::Market).collect();
+    assert!(closes.len() >= 2 && closes.iter().all(|o| o.reduce_only && o.quantity <= part), "{closes:?}");
 }
 
 #[test]

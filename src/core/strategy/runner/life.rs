@@ -61,8 +61,8 @@ impl Runner {
         if let Some(at) = self.state.life.slow_until {
             out.push(Event::Arm { timer: self.own_timer(SLOW_TIMER), at });
         }
-        match self.state.life.flatten {
-            Some(flatten) => self.arm_flatten(flatten.next.max(context.now), out),
+        match self.state.life.flatten.as_ref().map(|flatten| flatten.next.max(context.now)) {
+            Some(next) => self.arm_flatten(next, out),
             None => out.push(Event::Disarm(self.own_timer(FLATTEN_TIMER))),
         }
         self.cancel_unwanted(out);

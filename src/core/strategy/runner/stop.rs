@@ -1,15 +1,18 @@
 //! Start and stop of a strategy, and what becomes of its orders and position.
 //!
 //! `Leave` does nothing, `Cancel` cancels entries, `Flatten` cancels everything, waits until that is settled and closes the position
-//! by reduce-only market orders; it repeats both until nothing is left. All of it acts only on timers, which are inputs of their
+//! by reduce-only market orders; it repeats both until nothing is left but what is too small for an order. All of it acts only on timers, which are inputs of their
 //! own: only then are orders and position known to agree.
 
 use super::{FLATTEN_TIMER, Runner};
 use crate::config::OnStop;
-use crate::event::{AlertCode, Event, StopReason};
+use crate::event::{AlertCode, Event, Refused, StopReason, VirtualPosition};
+use crate::id::SymbolIx;
 use crate::node::{Context, Outbox};
-use crate::num::{Quantity, Rounding};
+use crate::num::Quantity;
 use crate::order::{Intent, OrderState, OrderUpdate};
+use crate::risk::gate::Refusal;
+use crate::risk::refusal::Bound;
 use crate::strategy::context::{Actor, OrderSpec};
 use crate::strategy::{Permit, StrategyContext, StrategyEvent};
 use crate::time::{Span, Ts};
@@ -25,7 +28,7 @@ const PATIENCE: u32 = 5;
 const ALERT_AFTER: u32 = 8;
 
 /// How far the closing of a position is.
-#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Flatten {
     /// How often something was asked for.
     attempts: u32,
@@ -33,6 +36,10 @@ pub(super) struct Flatten {
     closing: bool,
     /// When to ask again.
     pub(super) next: Ts,
+    /// What of a position the account covers, as the gate said: no more is asked for at once.
+    covered: Option<(SymbolIx, Quantity)>,
+    /// Positions that are too small for an order: they stay.
+    dust: Vec<SymbolIx>,
 }
 
 impl Runner {
@@ -113,7 +120,8 @@ impl Runner {
         if self.state.own.is_idle() {
             return;
         }
-        self.state.life.flatten = Some(Flatten { attempts: 0, closing: false, next: context.now });
+        let (next, dust) = (context.now, Vec::new());
+        self.state.life.flatten = Some(Flatten { attempts: 0, closing: false, next, covered: None, dust });
         self.flatten_on_timer(context, out);
     }
 
@@ -126,14 +134,40 @@ impl Runner {
     /// An order or the position changed while flattening: looks at it as soon as this cascade is over.
     pub(super) fn flatten_on_progress(&mut self, position: bool, context: &Context<'_>, out: &mut Outbox) {
         if let Some(flatten) = &mut self.state.life.flatten {
-            flatten.closing &= !position;
+            if position {
+                flatten.closing = false;
+                flatten.covered = None;
+                flatten.dust.clear();
+            }
             self.arm_flatten(context.now, out);
         }
     }
 
+    /// A closing order was refused: what the account covers of the position is asked for next, and what is too small for an
+    /// order stays.
+    pub(super) fn flatten_on_refusal(&mut self, refused: &Refused, context: &Context<'_>, out: &mut Outbox) {
+        let Some(flatten) = &mut self.state.life.flatten else { return };
+        let Intent::Place(order) = &refused.intent else { return };
+        match refused.reason {
+            Refusal::ReduceOnlyTooLarge { available, .. } => {
+                let available = Quantity::from_mantissa(available.parts().0).unwrap_or_default();
+                flatten.covered = (!available.is_zero()).then_some((order.symbol, available));
+            }
+            Refusal::MinNotional { .. } | Refusal::LotFilter { broken: Bound::Min | Bound::Step, .. } => {
+                flatten.dust.push(order.symbol);
+                let name = &self.setup.name;
+                let text = format!("strategy {name} is stopped; what is left of a position stays: {}", refused.reason);
+                self.alert(AlertCode::StrategyStopped, text, out);
+                self.arm_flatten(context.now, out);
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn flatten_on_timer(&mut self, context: &Context<'_>, out: &mut Outbox) {
-        let Some(mut flatten) = self.state.life.flatten else { return };
-        if self.state.own.is_idle() {
+        let Some(mut flatten) = self.state.life.flatten.clone() else { return };
+        let open = |p: &VirtualPosition| !p.quantity.is_zero() && !flatten.dust.contains(&p.symbol);
+        if self.state.own.orders().is_empty() && !self.state.own.positions().iter().any(open) {
             self.state.life.flatten = None;
             return;
         }
@@ -142,7 +176,7 @@ impl Runner {
         let close_open = self.state.own.orders().iter().any(|o| is_close(&o.update));
         let close = (settled && !flatten.closing) || (due && !close_open && (settled || flatten.attempts >= PATIENCE));
         if close {
-            self.close_positions(context, out);
+            self.close_positions(&flatten, context, out);
         } else if due && !close_open {
             self.cancel_everything(out);
         }
@@ -156,8 +190,9 @@ impl Runner {
                 self.alert(AlertCode::StrategyStopped, text, out);
             }
         }
+        let next = flatten.next;
         self.state.life.flatten = Some(flatten);
-        self.arm_flatten(flatten.next, out);
+        self.arm_flatten(next, out);
     }
 
     pub(super) fn arm_flatten(&mut self, at: Ts, out: &mut Outbox) {
@@ -170,20 +205,18 @@ impl Runner {
     }
 
     /// One reduce-only market order for each position, as large as the exchange takes at once.
-    fn close_positions(&mut self, context: &Context<'_>, out: &mut Outbox) {
+    fn close_positions(&mut self, flatten: &Flatten, context: &Context<'_>, out: &mut Outbox) {
         let closes: Vec<OrderSpec> = self
             .state
             .own
             .positions()
             .iter()
+            .filter(|p| !flatten.dust.contains(&p.symbol))
             .filter_map(|p| {
                 let instrument = context.universe.instrument(p.symbol)?;
-                let (lot, market_lot) = (instrument.filters.lot, instrument.filters.market_lot);
-                let bound = [lot.max, market_lot.max].into_iter().filter(|q| !q.is_zero()).min();
-                let quantity = bound.map_or(p.quantity.abs(), |bound| bound.min(p.quantity.abs()));
-                let quantity = instrument.round_quantity(quantity, Rounding::Down);
-                let side = p.quantity.side()?.opposite();
-                (quantity > Quantity::ZERO).then(|| OrderSpec::market(p.symbol, side, quantity).reduce_only())
+                let covered = flatten.covered.filter(|(symbol, _)| *symbol == p.symbol).map(|(_, quantity)| quantity);
+                let quantity = covered.map_or(p.quantity.abs(), |covered| covered.min(p.quantity.abs()));
+                OrderSpec::close(instrument, quantity.signed(p.quantity.side()?))
             })
             .collect();
         let symbols: Vec<_> = closes.iter().map(|c| c.symbol).collect();

@@ -408,6 +408,36 @@ fn a_stream_that_is_down_costs_the_entries_but_not_the_stop() {
     assert_eq!(world.take_intents(), [cancel(&placed[0])]);
 }
 
+#[test]
+fn flattening_takes_the_exchanges_bounds_and_ends_at_what_no_order_can_close() {
+    let stop = || Input::Command(OperatorCommand::StopStrategy(IX));
+    let sizes = |world: &mut World| world.take_orders().iter().map(|o| o.quantity).collect::<Vec<_>>();
+    let stopped = |gate| {
+        let mut world = world("quotes", OnStop::Flatten, buy_once);
+        world.quote(100.0);
+        world.take_intents();
+        world.gate = gate;
+        world
+    };
+    // In parts that one market order takes.
+    let mut world = stopped(Gate::Pass);
+    world.redefine(|instrument| instrument.filters.market_lot.max = lots(4));
+    world.input(stop());
+    world.pass(Span::from_secs(60));
+    assert_eq!((sizes(&mut world), world.position), (vec![lots(4), lots(4), lots(2)], 0));
+    // What the account covers first; the rest when that is filled.
+    let mut world = stopped(Gate::Covers(lots(6)));
+    world.input(stop());
+    world.pass(Span::from_secs(60));
+    assert_eq!((sizes(&mut world), world.position), (vec![lots(10), lots(6), lots(4)], 0));
+    // What is too small stays, is told, and nothing goes on.
+    let mut world = stopped(Gate::Dust);
+    world.input(stop());
+    world.pass(Span::from_secs(600));
+    assert_eq!((sizes(&mut world), world.timers.len()), (vec![lots(10)], 0));
+    assert_eq!(world.alerts.last().map(|a| a.code), Some(AlertCode::StrategyStopped));
+}
+
 /// A conditional order that opens a position is an entry, wherever entries are cancelled; what closes stays.
 #[test]
 fn a_waiting_breakout_goes_with_the_entries() {
