@@ -97,7 +97,7 @@ pub struct AccountLimits {
     pub leverage_max: Rate,
     /// A limit price may be this far from the reference price (mark, else mid), as a share.
     pub price_band: Rate,
-    /// Orders (places and modifications) in `order_rate_window`.
+    /// Orders (places and modifications) in `order_rate_window`, beyond which only orders that reduce are placed.
     pub order_rate_max: u32,
     /// The window of `order_rate_max`.
     pub order_rate_window: Span,
@@ -107,7 +107,7 @@ pub struct AccountLimits {
     pub open_conditionals_max: u32,
     /// Loss since 00:00 UTC (realised, unrealised, fees, funding) at which the account is halted.
     pub daily_loss_max: Money,
-    /// Runaway guard: orders of one strategy without a fill or a change of its book side in `runaway_window`.
+    /// Runaway guard: orders of one strategy without a fill in `runaway_window`, beyond which only its exits are placed.
     pub runaway_orders_max: u32,
     /// The window of `runaway_orders_max`.
     pub runaway_window: Span,

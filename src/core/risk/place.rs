@@ -47,8 +47,9 @@ impl Gate {
             self.check_amounts(None, &Hold::of(&passed, false), instrument, settings, context)?;
         }
         self.check_open(order, instrument, settings)?;
-        self.check_rate(settings, context)?;
+        // What reduces is bounded by the exchange's limit only: whoever quotes too much must not stand in the way of an exit.
         if !order.reduces() {
+            self.check_rate(settings, context)?;
             self.check_runaway(order.id.strategy, settings, context)?;
         }
         Ok(passed)
@@ -231,7 +232,7 @@ impl Gate {
         if book.orders >= bound { Err(Refusal::OpenOrders { open: book.orders, bound }) } else { Ok(()) }
     }
 
-    /// Places and modifications in the window.
+    /// Places and modifications in the window, those that reduce too; for what may not reduce.
     pub(super) fn check_rate(&self, settings: &AccountConfig, context: &Context<'_>) -> Result<(), Refusal> {
         let (bound, window) = (settings.limits.order_rate_max, settings.limits.order_rate_window);
         let sent = self.state.rate.count(context.now, window);

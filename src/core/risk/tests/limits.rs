@@ -196,15 +196,18 @@ fn the_order_rate_is_a_sliding_window_over_places_and_modifications() {
     assert!(world.ask(modify).is_ok());
     assert_eq!(world.buy(1, 200), "order_rate");
     assert_eq!(world.ask(modify).expect_err("the window is full").code(), "order_rate");
-    // Reductions count and are bound as well: the exchange does not make room for them either.
+    // Reductions count, but are not bound: what quotes too much must not stand in the way of another's stop.
     world.position(3, OWN, 1_000);
     let order = world.order(3, Side::Sell, 200, limit(10_000));
-    assert_eq!(world.code(OrderIntent { reduce_only: true, ..order }), "order_rate");
-    world.env.now = world.env.now.plus(Span::from_nanos(5_999_999_999));
+    assert_eq!(world.code(OrderIntent { reduce_only: true, ..order }), "sent");
+    world.env.now = world.env.now.plus(Span::from_secs(6));
+    assert_eq!(world.buy(1, 200), "order_rate", "three of the last ten seconds: a place, a modification, an exit");
+    world.env.now = world.env.now.plus(Span::from_nanos(3_999_999_999));
     assert_eq!(world.buy(1, 200), "order_rate");
     world.env.now = world.env.now.plus(Span::from_nanos(1));
-    assert_eq!(world.buy(1, 200), "sent");
-    assert_eq!(world.buy(1, 200), "order_rate");
+    for expected in ["sent", "sent", "sent", "order_rate"] {
+        assert_eq!(world.buy(1, 200), expected);
+    }
 }
 
 #[test]
