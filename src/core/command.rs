@@ -3,7 +3,7 @@
 use crate::id::{AccountIx, ClientOrderId, OrderKey, SymbolIx, TradeId};
 use crate::num::{Money, NetQuantity, Price, Quantity};
 use crate::order::{ConditionalReport, NewOrder, OrderReport, PositionMode, PositionSide, TradeRecord};
-use crate::time::Ts;
+use crate::time::{Span, Ts};
 use serde::{Deserialize, Serialize};
 
 /// The number of a command, counted by the engine and never used twice by it.
@@ -73,6 +73,28 @@ pub enum TradeCursor {
     Time(Ts),
 }
 
+impl TradeCursor {
+    /// A question by time reaches this far: the exchange's window is seven days, less an hour for clocks that differ.
+    const WINDOW: Span = Span::from_secs(7 * 86_400 - 3_600);
+
+    /// Where the next page of the history begins after the one from here, in which `newest` is the last trade; `None` when the
+    /// history is complete up to `asked_at`. A page that is not full ends the history where ids are asked for; where a
+    /// time is, it ends the window.
+    pub fn next(self, newest: Option<TradeId>, complete: bool, asked_at: Ts) -> Option<TradeCursor> {
+        let window_end = match self {
+            TradeCursor::Id(_) => None,
+            TradeCursor::Time(from) => Some(from.plus(TradeCursor::WINDOW)).filter(|end| *end < asked_at),
+        };
+        match newest {
+            Some(newest) if !complete || window_end.is_some() => {
+                Some(TradeCursor::Id(TradeId(newest.0.saturating_add(1))))
+            }
+            Some(_) => None,
+            None => window_end.map(TradeCursor::Time),
+        }
+    }
+}
+
 /// What became of a command on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestOutcome {
@@ -108,7 +130,8 @@ pub enum Outcome {
 }
 
 /// An error of the venue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{code} {message}")]
 pub struct VenueError {
     /// The exchange's code (negative), or the negated HTTP status when there was none.
     pub code: i32,
@@ -119,6 +142,14 @@ pub struct VenueError {
 impl VenueError {
     /// The order does not exist (-2013), or cannot be cancelled because it is unknown (-2011).
     pub const UNKNOWN_ORDER: [i32; 2] = [-2013, -2011];
+
+    /// The symbol does not exist (-1121), or is closed (-1122, -4141).
+    pub const UNKNOWN_SYMBOL: [i32; 3] = [-1121, -1122, -4141];
+
+    /// Whether the venue says that it knows no such symbol (any more).
+    pub fn is_unknown_symbol(&self) -> bool {
+        Self::UNKNOWN_SYMBOL.contains(&self.code)
+    }
 
     /// Whether the venue says that it knows no such (open) order.
     pub fn is_unknown_order(&self) -> bool {

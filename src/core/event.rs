@@ -352,7 +352,8 @@ pub enum AlertCode {
     OrderRepaired,
     /// A conditional order stays in TRIGGERING.
     StuckTrigger,
-    /// A conditional order was refused at its trigger: the position may be unprotected.
+    /// A conditional order was refused at its trigger, or what closes the position in its place was: the position may be
+    /// unprotected.
     TriggerRejected,
     /// The account's settings differ from the configuration.
     SettingsDiffer,

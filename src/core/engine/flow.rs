@@ -5,7 +5,9 @@ use crate::config::EngineConfig;
 use crate::event::{Event, Input, OperatorCommand, Scope, Station, StreamState};
 use crate::id::{AccountIx, StrategyIx, SymbolIx};
 use crate::market::MarketEvent;
+use crate::order::Intent;
 use crate::order::reconcile::Finding;
+use crate::strategy::COUNTER_END;
 
 /// What routing needs to know of the configuration.
 #[derive(Debug, Default)]
@@ -74,7 +76,15 @@ pub fn route(event: &Event, wiring: &Wiring, to: &mut Vec<Station>) {
         Event::Input(input) => route_input(input, wiring, to),
         Event::Intent(intent) => to.push(Station::Gate(intent.account())),
         Event::Approved(approved) => to.push(Station::Desk(approved.account())),
-        Event::Refused(refused) => runner(to, refused.intent.strategy()),
+        Event::Refused(refused) => {
+            // The desk asks for orders too: in a strategy's name, with counters of its own.
+            if let Intent::Place(order) = &refused.intent
+                && order.id.counter >= COUNTER_END
+            {
+                to.push(Station::Desk(order.id.account));
+            }
+            runner(to, refused.intent.strategy());
+        }
         Event::Order(update) => {
             to.push(Station::Gate(update.account));
             runner(to, update.strategy);

@@ -14,7 +14,7 @@ use crate::command::{
 };
 use crate::command::{VenueBalance, VenueCommand, VenuePosition};
 use crate::event::{Alert, AlertCode, Decision, Event, Input, OperatorCommand, Station, StreamState, TimerId};
-use crate::id::{AccountIx, SymbolIx, TradeId};
+use crate::id::{AccountIx, SymbolIx};
 use crate::node::{Context, Node, Outbox, SnapshotError, decode_state, encode_state};
 use crate::order::{ConditionalReport, OrderReport, TradeRecord};
 use crate::time::{Span, Ts};
@@ -70,9 +70,13 @@ const STEP: u64 = 0;
 /// The timer of the next run.
 const EVERY: u64 = 1;
 
-/// How far our clock and the venue's may be apart, and how late the trade history may show a trade, where a symbol without any
-/// trade is asked for by time.
-const HISTORY_MARGIN: Span = Span::from_secs(300);
+/// How far our clock may be ahead of the venue's, and how late the trade history may show a trade, where a symbol without any
+/// trade is asked for by time. Such a page is empty, so it costs nothing to be generous.
+const HISTORY_MARGIN: Span = Span::from_secs(86_400);
+
+/// Questions in vain, without a complete run between, after which a person is told; and after how many more again.
+const FAILURES: u32 = 5;
+const FAILURES_MORE: u32 = 60;
 
 /// The node Reconciler of one account.
 #[derive(Debug)]
@@ -90,10 +94,16 @@ struct State {
     completed: Option<Ts>,
     /// Where the trades of a symbol are asked from, as of the last complete run.
     cursors: BTreeMap<SymbolIx, TradeCursor>,
-    /// Symbols besides the configured ones that had fills, orders or positions.
+    /// Symbols besides the configured ones that had fills, orders or positions, until the venue does not know them any more.
     symbols: BTreeSet<SymbolIx>,
+    /// Those with an order or a position at the last complete run, or a fill since: their settings have to agree too.
+    active: BTreeSet<SymbolIx>,
+    /// Questions in vain since the last complete run.
+    failures: u32,
     /// Whether the settings agree with the configuration; `None` when that has to be checked.
     settings: Option<bool>,
+    /// That has to be checked because of a symbol that is new: the account may be trusted meanwhile.
+    suspected: bool,
     /// What was last said about differing settings.
     told: Option<String>,
     /// The user stream is down: reports may be missing, so nothing is reconciled.
@@ -165,12 +175,13 @@ impl Reconciler {
             Input::Configuration(_) if self.state.run.is_none() => self.state.settings = None,
             Input::Answer(QueryAnswer { command, result, .. }) if self.is_awaited(*command) => match result {
                 Ok(answer) => self.on_answer(answer, context, out),
-                Err(_) => self.try_again(None, context, out),
+                Err(error) if error.is_unknown_symbol() && self.leave_out(context, out) => {}
+                Err(error) => self.failed(&error.to_string(), None, context, out),
             },
             Input::Outcome(RequestOutcome { command, outcome, .. }) if self.is_awaited(*command) => match outcome {
                 Outcome::Written => {}
                 Outcome::Limited(at) => self.try_again(Some(*at), context, out),
-                _ => self.try_again(None, context, out),
+                outcome => self.failed(&format!("{outcome:?}"), None, context, out),
             },
             Input::Report(Report::Leverage { account, symbol, leverage }) if *account == self.account => {
                 self.on_leverage(*symbol, *leverage, context, out);
@@ -221,6 +232,9 @@ impl Node for Reconciler {
             Event::Untrusted(account) if *account == self.account => self.on_untrusted(context, out),
             Event::Fill(fill) if fill.account == self.account => {
                 self.state.symbols.insert(fill.symbol);
+                if self.state.active.insert(fill.symbol) && self.suspect(fill.symbol, context) {
+                    self.begin_unless_running(context, out);
+                }
             }
             Event::Finding(Finding::Compared { account, equal, gap }) if *account == self.account => {
                 self.on_compared(*equal, *gap, context, out);

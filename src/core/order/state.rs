@@ -180,6 +180,8 @@ pub struct Order {
     pub answered_at: Ts,
     /// The venue's time of the newest report.
     pub venue_time: Ts,
+    /// The venue's time of the first report.
+    pub venue_born: Option<Ts>,
     /// The request that placed it.
     pub place: Option<CommandId>,
     /// A cancellation that is wanted.
@@ -221,6 +223,7 @@ impl Order {
             changed_at: now,
             answered_at: Ts::ZERO,
             venue_time: Ts::ZERO,
+            venue_born: None,
             place: None,
             cancel: None,
             modify: None,
@@ -258,6 +261,7 @@ impl Order {
             changed_at: now,
             answered_at: Ts::ZERO,
             venue_time: Ts::ZERO,
+            venue_born: None,
             place: None,
             cancel: None,
             modify: None,
@@ -294,6 +298,7 @@ impl Order {
             changed_at: now,
             answered_at: Ts::ZERO,
             venue_time: Ts::ZERO,
+            venue_born: None,
             place: None,
             cancel: None,
             modify: None,

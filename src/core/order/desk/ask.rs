@@ -3,7 +3,7 @@
 
 use super::{Desk, is_due};
 use crate::command::{Answer, CommandId, CommandKind, Outcome, Query, VenueError};
-use crate::event::{AlertCode, Event};
+use crate::event::AlertCode;
 use crate::id::SymbolIx;
 use crate::node::{Context, Outbox};
 use crate::order::state::Absence;
@@ -129,8 +129,8 @@ impl Desk {
         }
         let closing = self.watch_trigger(order, context, out);
         self.put(id, entry, context, out);
-        if let Some(intent) = closing {
-            out.push(Event::Intent(intent));
+        if let Some(owner) = closing {
+            self.work_close(owner, context, out);
         }
     }
 

@@ -5,11 +5,10 @@ use super::table::Entry;
 use super::{Desk, is_due};
 use crate::config::OnStuckTrigger;
 use crate::event::AlertCode;
-use crate::id::{ClientOrderId, OrderKey};
+use crate::id::{OrderKey, StrategyIx, SymbolIx};
 use crate::node::{Context, Outbox};
-use crate::num::Quantity;
 use crate::order::state::{Leg, Order, OrderRef, Phase, Step, half};
-use crate::order::{ConditionalReport, ConditionalStatus, Intent, OrderIntent, Terms};
+use crate::order::{ConditionalReport, ConditionalStatus};
 
 impl Desk {
     /// A report of the conditional-order service.
@@ -66,14 +65,14 @@ impl Desk {
     }
 
     /// Looks after an order whose trigger was reached: half way to the bound it is asked for, because the report may be lost.
-    /// At the bound the alarm is given, the order is cancelled and, by policy, the position that it should have closed is
-    /// closed at market in the strategy's name: the intent is returned, to be emitted after the cancellation.
+    /// At the bound the alarm is given, the order is cancelled and, by policy, what it should have closed is closed in its place:
+    /// whose that is, is returned, to be begun after the cancellation.
     pub(super) fn watch_trigger(
         &mut self,
         order: &mut Order,
         context: &Context<'_>,
         out: &mut Outbox,
-    ) -> Option<Intent> {
+    ) -> Option<(StrategyIx, SymbolIx)> {
         let Phase::Triggering { since } = order.phase else { return None };
         let account = self.config(context)?;
         if order.stuck {
@@ -93,36 +92,8 @@ impl Desk {
             return None;
         }
         order.want_cancel();
-        self.closing_intent(order, context)
-    }
-
-    fn closing_intent(&mut self, order: &Order, context: &Context<'_>) -> Option<Intent> {
-        let net = self.state.nets.get(&(order.strategy, order.symbol)).copied();
-        // No more than the position that the order reduces; all of it if the order closes the position.
-        let position = match net.map(|net| (net.side(), net.abs())) {
-            Some((Some(side), size)) if side == order.side.opposite() => size,
-            Some(_) => Quantity::ZERO,
-            None => order.quantity,
-        };
-        let quantity = if order.quantity.is_zero() { position } else { position.min(order.quantity) };
-        if quantity.is_zero() {
-            return None;
-        }
-        let id = ClientOrderId {
-            epoch: context.epoch,
-            account: self.account,
-            strategy: order.strategy,
-            counter: self.state.next_close_id(),
-        };
-        Some(Intent::Place(OrderIntent {
-            id,
-            symbol: order.symbol,
-            side: order.side,
-            quantity,
-            terms: Terms::Market,
-            reduce_only: true,
-            position_side: order.position_side,
-        }))
+        // A conditional order that opens a position protects nothing.
+        order.is_protective().then(|| self.begin_close(order, context))
     }
 
     /// Whether an order may be the owner of a stranger that trades on this side.

@@ -39,6 +39,8 @@ pub(super) struct TradesAsk {
     /// When to do something: ask, or ask again.
     due: Ts,
     command: Option<CommandId>,
+    /// Where the page that was asked for begins.
+    from: TradeCursor,
     /// When the first page was asked for.
     began_at: Ts,
     attempts: u32,
@@ -77,6 +79,7 @@ impl Desk {
         self.state.booked.entry(symbol).or_default().above.insert(fill.trade_id);
         let net = self.state.nets.entry((strategy, symbol)).or_insert(NetQuantity::ZERO);
         *net = net.checked_add(fill.quantity.signed(side)).unwrap_or(*net);
+        self.note_closed((strategy, symbol), key, side, fill.quantity);
         out.push(Event::Fill(Fill {
             account: self.account,
             strategy,
@@ -170,7 +173,8 @@ impl Desk {
             ask.once |= once;
             return;
         }
-        let ask = TradesAsk { due, command: None, began_at: Ts::ZERO, attempts: 0, once };
+        let from = TradeCursor::Time(Ts::ZERO);
+        let ask = TradesAsk { due, command: None, from, began_at: Ts::ZERO, attempts: 0, once };
         self.state.trades.insert(symbol, ask);
         self.state.reschedule(Task::Trades(symbol), None, Some(due));
     }
@@ -210,12 +214,16 @@ impl Desk {
         self.ask_trades(symbol, from, context, out);
     }
 
-    /// Where the search begins: after the watermark, else shortly before the oldest order that is owed something.
+    /// Where the search begins: after the watermark, else shortly before the oldest order that is owed something, by our clock
+    /// or by the venue's, whichever is earlier.
     fn first_cursor(&self, symbol: SymbolIx, context: &Context<'_>) -> TradeCursor {
         if let Some(mark) = self.state.booked.get(&symbol).and_then(|booked| booked.watermark) {
             return TradeCursor::Id(TradeId(mark.0.saturating_add(1)));
         }
-        let born = |id: OrderRef| self.state.entry(id).map(|entry| entry.order.sent_at);
+        let born = |id: OrderRef| {
+            let order = &self.state.entry(id)?.order;
+            Some(order.venue_born.map_or(order.sent_at, |born| born.min(order.sent_at)))
+        };
         let oldest = self.state.owed_of(symbol).filter_map(born).min().unwrap_or(context.now);
         TradeCursor::Time(Ts::from_nanos(oldest.nanos().saturating_sub(CLOCK_MARGIN.nanos())))
     }
@@ -223,18 +231,26 @@ impl Desk {
     fn ask_trades(&mut self, symbol: SymbolIx, from: TradeCursor, context: &Context<'_>, out: &mut Outbox) {
         let kind = CommandKind::Query(Query::Trades { symbol, from });
         let command = VenueCommand { id: context.next_command(), account: self.account, kind };
-        self.trades_sent(symbol, command.id, context, false);
+        self.trades_sent(symbol, from, command.id, context, false);
         out.push(Event::Command(command));
     }
 
     /// Notes a question for trades, when it is asked and when its record is folded. Idempotent. The reconciliation asks such
     /// questions too: a folded one counts as the desk's only where the desk has asked at the same time.
-    pub(super) fn trades_sent(&mut self, symbol: SymbolIx, id: CommandId, context: &Context<'_>, folded: bool) {
+    pub(super) fn trades_sent(
+        &mut self,
+        symbol: SymbolIx,
+        from: TradeCursor,
+        id: CommandId,
+        context: &Context<'_>,
+        folded: bool,
+    ) {
         let next = context.now.plus(context.config.timing.order_timeout.max(Span::from_millis(1)));
         let Some(ask) = self.state.trades.get_mut(&symbol) else { return };
         if folded && !(ask.command.is_some() && ask.due == next) {
             return;
         }
+        ask.from = from;
         let old = ask.command.replace(id);
         let due = std::mem::replace(&mut ask.due, next);
         self.state.reschedule(Task::Trades(symbol), Some(due), Some(next));
@@ -265,8 +281,10 @@ impl Desk {
             self.move_search(symbol, context.now.plus(Span::from_millis(1)));
             return;
         }
-        match trades.iter().map(|trade| trade.fill.trade_id).max().filter(|_| !complete) {
-            Some(last) => self.ask_trades(symbol, TradeCursor::Id(TradeId(last.0.saturating_add(1))), context, out),
+        let newest = trades.iter().map(|trade| trade.fill.trade_id).max();
+        let next = self.state.trades.get(&symbol).and_then(|ask| ask.from.next(newest, *complete, ask.began_at));
+        match next {
+            Some(from) => self.ask_trades(symbol, from, context, out),
             None => self.search_complete(symbol, context, out),
         }
     }

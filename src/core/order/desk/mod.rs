@@ -21,6 +21,7 @@ use crate::time::{Span, Ts};
 use std::sync::Arc;
 
 mod ask;
+mod close;
 mod conditional;
 mod fills;
 mod finding;
@@ -120,6 +121,10 @@ impl Desk {
                 }
                 return;
             }
+            Decision::Refused(refused) if refused.intent.account() == self.account => {
+                self.part_refused(refused, context);
+                return;
+            }
             _ => return,
         };
         match &command.kind {
@@ -128,7 +133,9 @@ impl Desk {
                 if self.state.entry(id).is_none() {
                     self.file(id, Entry::new(Order::placed(new, context.now)), context);
                 }
-                self.state.note_close_id(new.intent.id, context.epoch);
+                if close::is_part(new.intent.id) {
+                    self.note_part(new.intent.id, new.intent.symbol, context);
+                }
                 self.fold_sent(id, command, context);
             }
             CommandKind::Modify { id, .. } => self.fold_sent(OrderRef::Ours(*id), command, context),
@@ -137,7 +144,9 @@ impl Desk {
                     self.fold_sent(id, command, context);
                 }
             }
-            CommandKind::Query(Query::Trades { symbol, .. }) => self.trades_sent(*symbol, command.id, context, true),
+            CommandKind::Query(Query::Trades { symbol, from }) => {
+                self.trades_sent(*symbol, *from, command.id, context, true);
+            }
             CommandKind::Query(_) => {}
         }
     }
@@ -174,6 +183,9 @@ impl Desk {
         if entry.told != Some(view) {
             entry.told = Some(view);
             out.push(Event::Order(view));
+        }
+        if entry.order.is_over() {
+            self.part_over(&entry.order, context, out);
         }
         let link = entry.order.venue_id.map(|venue| (entry.order.symbol, venue));
         self.file(id, entry, context);
@@ -359,6 +371,7 @@ impl Desk {
                 Task::Order(id) => self.wake(id, context, out),
                 Task::Trades(symbol) => self.wake_trades(symbol, context, out),
                 Task::Held(symbol, venue) => self.review_held((symbol, venue), true, context, out),
+                Task::Close(strategy, symbol) => self.work_close((strategy, symbol), context, out),
             }
         }
     }
@@ -385,6 +398,11 @@ impl Node for Desk {
             Event::Approved(approved) if approved.account() == self.account => {
                 self.on_grant(approved.grant(), context, out);
             }
+            Event::Refused(refused) if refused.intent.account() == self.account => {
+                if let Some((owner, text)) = self.part_refused(refused, context) {
+                    self.tell_close(owner, &text, out);
+                }
+            }
             Event::Halted { scope, reason } => self.on_halted(*scope, *reason, context, out),
             Event::Reconciled(account) if *account == self.account => self.on_reconciled(),
             Event::Finding(finding) if finding.account() == self.account => match finding {
@@ -403,6 +421,7 @@ impl Node for Desk {
             },
             Event::Position(position) if position.account == self.account => {
                 self.state.nets.insert((position.strategy, position.symbol), position.quantity);
+                self.end_if_closed((position.strategy, position.symbol));
             }
             _ => {}
         }

@@ -1,6 +1,7 @@
 //! The desk's tables: orders, their indices, the tasks that time brings, and the commands under way.
 #![deny(clippy::float_arithmetic)]
 
+use super::close::Closing;
 use super::fills::{Booked, TradesAsk};
 use super::held::Held;
 use crate::command::{CommandId, CommandKind};
@@ -70,6 +71,7 @@ pub(super) enum Task {
     Order(OrderRef),
     Trades(SymbolIx),
     Held(SymbolIx, VenueOrderId),
+    Close(StrategyIx, SymbolIx),
 }
 
 /// Everything that the desk remembers.
@@ -104,6 +106,8 @@ pub(super) struct State {
     /// Net quantity of each strategy by symbol: as the ledger told, else the sum of the fills booked.
     pub(super) nets: BTreeMap<(StrategyIx, SymbolIx), NetQuantity>,
     close_ids: u32,
+    /// What is closed in the place of stuck stops.
+    pub(super) closing: BTreeMap<(StrategyIx, SymbolIx), Closing>,
 }
 
 impl State {

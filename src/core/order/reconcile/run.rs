@@ -29,6 +29,10 @@ pub(super) struct Run {
     covered: BTreeSet<SymbolIx>,
     /// Where their trades are asked from next.
     cursors: BTreeMap<SymbolIx, TradeCursor>,
+    /// Symbols with an open order.
+    listed: BTreeSet<SymbolIx>,
+    /// Symbols that the venue does not know any more.
+    gone: BTreeSet<SymbolIx>,
     positions: Vec<VenuePosition>,
     /// When the positions were asked for.
     holdings_at: Ts,
@@ -89,6 +93,8 @@ impl Reconciler {
             void: false,
             covered: BTreeSet::new(),
             cursors: BTreeMap::new(),
+            listed: BTreeSet::new(),
+            gone: BTreeSet::new(),
             positions: Vec::new(),
             holdings_at: context.now,
             balances: Vec::new(),
@@ -135,6 +141,35 @@ impl Reconciler {
         self.arm(STEP, at.map_or(pause, |at| at.max(context.now)), out);
     }
 
+    /// A question was not answered for a reason that a person may have to look at: it is asked again.
+    pub(super) fn failed(&mut self, why: &str, at: Option<Ts>, context: &Context<'_>, out: &mut Outbox) {
+        let Some(run) = &self.state.run else { return };
+        let stage = run.stage;
+        self.state.failures = self.state.failures.saturating_add(1);
+        let failures = self.state.failures;
+        if failures == FAILURES || failures.is_multiple_of(FAILURES_MORE) {
+            let text =
+                format!("the account is not reconciled: {stage:?} failed {failures} times in a row, last: {why}");
+            self.alert(AlertCode::BookingFailed, None, text, out);
+        }
+        self.try_again(at, context, out);
+    }
+
+    /// The venue does not know the symbol that it was asked for any more: without an order it has no trades to book, and if it
+    /// has no position either it is left out of the run. False when that is not what was asked.
+    pub(super) fn leave_out(&mut self, context: &Context<'_>, out: &mut Outbox) -> bool {
+        let Some(run) = &mut self.state.run else { return false };
+        match run.stage {
+            Stage::Trades { symbol, .. } if !run.listed.contains(&symbol) => {
+                run.covered.insert(symbol);
+                run.gone.insert(symbol);
+                self.next_trades(context, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// A deadline has passed, or a pause is over.
     pub(super) fn on_step_timer(&mut self, context: &Context<'_>, out: &mut Outbox) {
         let Some(run) = &mut self.state.run else { return };
@@ -144,7 +179,10 @@ impl Reconciler {
                 self.next_trades(context, out);
             }
             Stage::Comparing | Stage::Restart => self.begin(context, out),
-            _ if run.command.is_some() => self.begin(context, out),
+            _ if run.command.is_some() => {
+                self.failed("no answer", None, context, out);
+                self.begin(context, out);
+            }
             _ => self.ask(context, out),
         }
     }
@@ -159,12 +197,12 @@ impl Reconciler {
                 self.enter(Stage::OpenOrders, context, out);
             }
             (Stage::OpenOrders, Answer::OpenOrders(orders)) => {
-                self.state.symbols.extend(orders.iter().map(|order| order.symbol));
+                self.list(orders.iter().map(|order| order.symbol));
                 out.push(Event::Finding(Finding::OpenOrders { account, asked_at, orders: orders.clone() }));
                 self.enter(Stage::OpenConditionals, context, out);
             }
             (Stage::OpenConditionals, Answer::OpenConditionals(orders)) => {
-                self.state.symbols.extend(orders.iter().map(|order| order.symbol));
+                self.list(orders.iter().map(|order| order.symbol));
                 out.push(Event::Finding(Finding::OpenConditionals { account, asked_at, orders: orders.clone() }));
                 self.next_trades(context, out);
             }
@@ -177,6 +215,12 @@ impl Reconciler {
                 run.positions = positions.clone();
                 run.holdings_at = asked_at;
                 let symbols: BTreeSet<SymbolIx> = positions.iter().map(|position| position.symbol).collect();
+                if let Some(symbol) = symbols.intersection(&run.gone).next() {
+                    let why = format!("the venue knows no symbol {}, but a position in it", symbol.0);
+                    run.covered.retain(|symbol| !run.gone.contains(symbol));
+                    run.gone.clear();
+                    return self.failed(&why, None, context, out);
+                }
                 let covered = symbols.is_subset(&run.covered);
                 self.state.symbols.extend(symbols);
                 if covered {
@@ -190,7 +234,15 @@ impl Reconciler {
                 let repair = run.repair;
                 self.compare(repair, context, out);
             }
-            _ => self.try_again(None, context, out),
+            _ => self.failed("an answer to another question", None, context, out),
+        }
+    }
+
+    /// Takes notice of symbols with open orders.
+    fn list(&mut self, symbols: impl Iterator<Item = SymbolIx>) {
+        if let Some(run) = &mut self.state.run {
+            run.listed.extend(symbols);
+            self.state.symbols.extend(run.listed.iter().copied());
         }
     }
 
@@ -234,19 +286,23 @@ impl Reconciler {
         }
         let Some(run) = &mut self.state.run else { return };
         let last = trades.iter().map(|trade| trade.fill.trade_id).max();
-        let next = match (last, from) {
+        let reached = match (last, from) {
             // The last one is asked for once more: the page joins the one before it.
             (Some(last), _) => TradeCursor::Id(last),
             (None, TradeCursor::Time(time)) => TradeCursor::Time(time.max(margin_before(run.asked_at))),
             (None, id) => id,
         };
-        run.cursors.insert(symbol, next);
-        match last {
-            Some(last) if !complete && TradeCursor::Id(last) != from => {
-                let from = TradeCursor::Id(TradeId(last.0.saturating_add(1)));
+        // A page that only has what was asked for once more brings nothing new, whatever it says of itself.
+        let next = from.next(last.filter(|last| TradeCursor::Id(*last) != from), complete, run.asked_at);
+        match next {
+            Some(from) => {
+                if last.is_some() {
+                    run.cursors.insert(symbol, reached);
+                }
                 self.enter(Stage::Trades { symbol, from }, context, out);
             }
-            _ => {
+            None => {
+                run.cursors.insert(symbol, reached);
                 run.covered.insert(symbol);
                 self.next_trades(context, out);
             }
@@ -289,6 +345,17 @@ impl Reconciler {
     fn complete(&mut self, context: &Context<'_>, out: &mut Outbox) {
         let Some(mut run) = self.state.run.take() else { return };
         self.state.cursors.append(&mut run.cursors);
+        self.state.failures = 0;
+        self.state.symbols.retain(|symbol| !run.gone.contains(symbol));
+        self.state.cursors.retain(|symbol, _| !run.gone.contains(symbol));
+        let held = run.positions.iter().map(|position| position.symbol);
+        let active: BTreeSet<SymbolIx> = run.listed.iter().copied().chain(held).collect();
+        let before = std::mem::replace(&mut self.state.active, active.clone());
+        for symbol in active.difference(&before) {
+            self.suspect(*symbol, context);
+        }
+        // A symbol whose settings were not checked: another run does that.
+        run.void |= self.state.settings.is_none() && !self.state.down;
         if run.void {
             // Not at once, so that a venue that keeps contradicting itself is not stormed.
             (run.stage, run.command) = (Stage::Restart, None);

@@ -27,10 +27,20 @@ impl Reconciler {
                 "multi-assets mode is {found}, wanted is {wanted} (change it at the exchange, or set `multi_assets: {found}`)"
             ));
         }
+        let configured = self.configured_symbols(context);
         for symbol in self.used_symbols(context) {
-            differences.extend(symbol_differences(settings, symbol, account, context));
+            // Of a symbol that nobody is configured for and that the venue does not know any more there is nothing to check.
+            if configured.contains(&symbol) || settings.symbols.iter().any(|found| found.symbol == symbol) {
+                differences.extend(symbol_differences(settings, symbol, account, context));
+            }
         }
         self.state.settings = Some(differences.is_empty());
+        if std::mem::take(&mut self.state.suspected) && !differences.is_empty() {
+            if let Some(run) = &mut self.state.run {
+                run.began = context.seq;
+            }
+            out.push(Event::Untrusted(self.account));
+        }
         if differences.is_empty() {
             self.state.told = None;
             return;
@@ -71,7 +81,24 @@ impl Reconciler {
         self.begin(context, out);
     }
 
+    /// The account trades or holds a symbol for the first time in a while: whoever does it, its settings have to agree. Whether
+    /// that is to be checked now.
+    pub(super) fn suspect(&mut self, symbol: SymbolIx, context: &Context<'_>) -> bool {
+        let new = self.state.settings == Some(true) && !self.configured_symbols(context).contains(&symbol);
+        if new {
+            (self.state.settings, self.state.suspected) = (None, true);
+        }
+        new
+    }
+
+    /// Every symbol whose settings matter: configured, or with an order, a position or a fill.
     fn used_symbols(&self, context: &Context<'_>) -> BTreeSet<SymbolIx> {
+        let mut symbols = self.configured_symbols(context);
+        symbols.extend(self.state.active.iter().copied());
+        symbols
+    }
+
+    fn configured_symbols(&self, context: &Context<'_>) -> BTreeSet<SymbolIx> {
         let strategies = context.config.strategies.iter().filter(|strategy| strategy.account == self.account);
         strategies.flat_map(|strategy| strategy.symbols.iter().copied()).collect()
     }

@@ -5,7 +5,7 @@ use crate::book::Markets;
 use crate::command::{AccountSettings, MarginType, SymbolSettings, VenueError};
 use crate::config::{EngineConfig, OnStop, StrategyConfig};
 use crate::event::StreamFault;
-use crate::id::{AssetIx, Seq, VenueOrderId};
+use crate::id::{AssetIx, Seq, TradeId, VenueOrderId};
 use crate::instrument::Universe;
 use crate::num::{Money, NetQuantity, Price, Quantity, Side};
 use crate::order::desk::test_account;
@@ -40,6 +40,11 @@ struct World {
     unequal: u32,
     repairs: usize,
     gap: u64,
+    eth_leverage: Option<u16>,
+    /// The venue does not know ETH any more.
+    gone: bool,
+    /// When all trades were made, by the venue's clock; a page by time has seven days.
+    traded_at: Ts,
 }
 
 impl World {
@@ -77,13 +82,20 @@ impl World {
             unequal: 0,
             repairs: 0,
             gap: 0,
+            eth_leverage: None,
+            gone: false,
+            traded_at: Ts::MAX,
         }
     }
 
     /// Admits an input; what the node says of trust comes back to it, and the ledger answers, as in the engine.
     fn input(&mut self, input: Input) {
+        self.event(Event::Input(input));
+    }
+
+    fn event(&mut self, event: Event) {
         self.seq += 1;
-        let mut agenda = vec![Event::Input(input)];
+        let mut agenda = vec![event];
         while !agenda.is_empty() {
             let event = agenda.remove(0);
             let mut out = Outbox::new(100);
@@ -129,14 +141,24 @@ impl World {
             Query::Settings => Answer::Settings(AccountSettings {
                 position_mode: PositionMode::OneWay,
                 multi_assets: false,
-                symbols: vec![SymbolSettings { symbol: BTC, margin_type: MarginType::Cross, leverage: self.leverage }],
+                symbols: [(BTC, Some(self.leverage)), (ETH, self.eth_leverage)]
+                    .into_iter()
+                    .filter_map(|(symbol, leverage)| {
+                        Some(SymbolSettings { symbol, margin_type: MarginType::Cross, leverage: leverage? })
+                    })
+                    .collect(),
             }),
             Query::OpenOrders => Answer::OpenOrders(Vec::new()),
             Query::OpenConditionals => Answer::OpenConditionals(Vec::new()),
             Query::Trades { symbol, from } => {
+                let in_window = |time: Ts| {
+                    self.traded_at == Ts::MAX
+                        || (time <= self.traded_at && self.traded_at < time.plus(Span::from_secs(7 * 86_400)))
+                };
                 let from = match from {
                     TradeCursor::Id(id) => id.0,
-                    TradeCursor::Time(_) => 0,
+                    TradeCursor::Time(time) if in_window(*time) => 0,
+                    TradeCursor::Time(_) => i64::MAX,
                 };
                 // Pages of two.
                 let ids = self.trades.iter().copied().filter(|id| *symbol == BTC && *id >= from);
@@ -160,7 +182,9 @@ impl World {
         while !self.sent.is_empty() {
             let (command, query) = self.sent.remove(0);
             self.now = self.now.plus(Span::from_millis(20));
-            let result = Ok(self.answer(&query));
+            let unknown = self.gone && matches!(query, Query::Trades { symbol: ETH, .. });
+            let error = VenueError { code: -1121, message: "Invalid symbol.".into() };
+            let result = if unknown { Err(error) } else { Ok(self.answer(&query)) };
             asked.push(query);
             self.input(Input::Answer(QueryAnswer { command, account: ACCOUNT, result }));
         }
@@ -338,7 +362,125 @@ fn a_position_in_another_symbol_has_its_trades_asked_for() {
     let eth = asked.iter().position(|query| matches!(query, Query::Trades { symbol: ETH, .. }));
     let positions = asked.iter().filter(|query| **query == Query::Positions).count();
     assert!(eth.is_some() && positions == 2, "{asked:?}");
+    // Its settings were not looked at: another run does that first.
+    assert_eq!(world.reconciled, 0);
+    world.fire(STEP);
+    assert_eq!(world.run()[0], Query::Settings);
     assert_eq!(world.reconciled, 1);
+}
+
+/// Leverage and margin type count wherever the account trades, not only where a strategy is configured to.
+#[test]
+fn the_settings_of_every_symbol_that_is_traded_are_checked() {
+    let mut world = reconciled();
+    world.eth_leverage = Some(20);
+    let fill = || crate::order::Fill {
+        account: ACCOUNT,
+        strategy: crate::id::StrategyIx::EXTERNAL,
+        symbol: ETH,
+        key: crate::id::OrderKey::parse("somebody"),
+        venue_order: VenueOrderId(1),
+        trade_id: TradeId(1),
+        side: Side::Buy,
+        position_side: PositionSide::Both,
+        price: Price::from_mantissa(100),
+        quantity: Quantity::from_mantissa(1).expect("positive"),
+        maker: true,
+        fee: None,
+        realized: Money::zero(AssetIx(0)),
+        exchange_time: Ts::ZERO,
+    };
+    world.position_in = ETH;
+    world.event(Event::Fill(fill()));
+    assert_eq!(world.run()[0], Query::Settings, "at once");
+    assert_eq!((world.untrusted, world.reconciled, &world.alerts[..]), (2, 1, &[AlertCode::SettingsDiffer][..]));
+    world.event(Event::Fill(fill()));
+    assert!(world.sent.is_empty(), "once");
+    world.eth_leverage = Some(5);
+    world.fire(EVERY);
+    world.run();
+    assert_eq!(world.reconciled, 2);
+}
+
+/// A symbol that was delisted is left out, once nothing is held or ordered in it; what fails otherwise is told.
+#[test]
+fn a_symbol_that_is_gone_does_not_keep_the_account_untrusted() {
+    let mut world = World::new();
+    world.position_in = ETH;
+    world.input(Input::Start { epoch: 1 });
+    world.run();
+    world.fire(STEP);
+    world.run();
+    assert_eq!(world.reconciled, 1);
+    // Gone, they say, but there is a position: that cannot be.
+    world.gone = true;
+    world.fire(EVERY);
+    for _ in 0..6 {
+        world.run();
+        world.fire(STEP);
+    }
+    assert_eq!((world.reconciled, &world.alerts[..]), (1, &[AlertCode::BookingFailed][..]), "told once");
+    world.position_in = BTC;
+    world.run();
+    assert_eq!(world.reconciled, 2);
+    let eth = |asked: &[Query]| asked.iter().any(|query| matches!(query, Query::Trades { symbol: ETH, .. }));
+    for asks in [true, false] {
+        world.fire(EVERY);
+        assert_eq!(eth(&world.run()), asks, "asked for once more, then forgotten");
+    }
+    assert_eq!((world.reconciled, world.alerts.len()), (4, 1));
+}
+
+/// A page by time covers seven days at most, though it is not full.
+#[test]
+fn the_history_of_a_long_absence_is_walked_to_its_end() {
+    let mut world = reconciled();
+    world.now = world.now.plus(Span::from_secs(20 * 86_400));
+    // Nine days in.
+    world.trades = vec![1, 2, 3];
+    world.traded_at = Ts::from_millis(1_000_000_000).plus(Span::from_secs(9 * 86_400));
+    world.findings.clear();
+    world.input(Input::Start { epoch: 2 });
+    let asked = world.run();
+    assert_eq!((world.booked(), world.reconciled), (vec![1, 2, 3], 2), "{asked:?}");
+}
+
+/// Where a symbol has no trades the time is the only handle: our clock may be ahead of the venue's.
+#[test]
+fn a_clock_that_is_ahead_loses_no_trade() {
+    let mut world = World::new();
+    world.now = world.now.plus(Span::from_secs(86_400));
+    world.input(Input::Start { epoch: 1 });
+    world.run();
+    world.now = world.now.plus(Span::from_secs(7_200));
+    world.fire(EVERY);
+    world.run();
+    // Filled, by the venue's clock, ten minutes before we asked by ours; nobody told.
+    world.trades = vec![1];
+    world.traded_at = Ts::from_nanos(world.now.nanos() - 600 * 1_000_000_000);
+    world.fire(EVERY);
+    world.run();
+    assert_eq!(world.booked(), [1]);
+}
+
+#[test]
+fn the_next_page_of_a_history() {
+    let (time, id) = (|s: i64| TradeCursor::Time(Ts::from_millis(s * 1000)), |id| TradeCursor::Id(TradeId(id)));
+    let now = Ts::from_millis(20 * 86_400_000);
+    let window = 7 * 86_400 - 3_600;
+    for (from, newest, complete, next) in [
+        (id(5), None, true, None),
+        (id(5), Some(9), true, None),
+        (id(5), Some(9), false, Some(id(10))),
+        (time(0), None, true, Some(time(window))),
+        (time(0), Some(9), true, Some(id(10))),
+        (time(0), Some(9), false, Some(id(10))),
+        (time(14 * 86_400), None, true, None),
+        (time(14 * 86_400), Some(9), true, None),
+        (time(14 * 86_400), Some(9), false, Some(id(10))),
+    ] {
+        assert_eq!(from.next(newest.map(TradeId), complete, now), next, "{from:?} {newest:?} {complete}");
+    }
 }
 
 #[test]

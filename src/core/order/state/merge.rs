@@ -86,6 +86,7 @@ impl Order {
             self.price = report.terms.limit_price().unwrap_or(Price::ZERO);
         }
         self.venue_time = self.venue_time.max(report.exchange_time);
+        self.venue_born.get_or_insert(report.exchange_time);
         if let Some(end) = end_of(report) {
             self.end(end);
         } else {
@@ -200,6 +201,7 @@ impl Order {
         self.accepted = true;
         self.algo_id = Some(report.venue_id);
         self.venue_time = self.venue_time.max(report.exchange_time);
+        self.venue_born.get_or_insert(report.exchange_time);
         if let Some(child) = report.became {
             self.venue_id = Some(child);
             if self.leg == Leg::Waiting {

@@ -1,6 +1,7 @@
 //! Tests of the desk: worked examples, conditional orders, random long sequences, and the model check.
 
 mod bounds;
+mod close;
 mod conditional;
 mod fate;
 mod life;

@@ -37,7 +37,7 @@ pub struct World {
     pub desk: Desk,
     pub now: Ts,
     seq: u64,
-    commands: Cell<u64>,
+    pub commands: Cell<u64>,
     surroundings: Rc<Surroundings>,
     pub timers: BTreeMap<TimerId, Ts>,
     /// Commands since they were last taken.
@@ -85,9 +85,18 @@ impl World {
         World::with(account_config())
     }
 
+    /// A world in which the symbol is listed: market orders take 1.000 at most.
+    pub fn listed() -> World {
+        World::over(account_config(), crate::strategy::testkit::universe())
+    }
+
     pub fn with(account: AccountConfig) -> World {
+        World::over(account, Universe::default())
+    }
+
+    fn over(account: AccountConfig, universe: Universe) -> World {
         let config = EngineConfig { accounts: vec![account], ..EngineConfig::default() };
-        let surroundings = Surroundings { markets: Markets::default(), universe: Universe::default(), config };
+        let surroundings = Surroundings { markets: Markets::default(), universe, config };
         World {
             desk: Desk::new(ACCOUNT),
             now: Ts::from_millis(1_000_000),
