@@ -148,6 +148,7 @@ pub(crate) fn config(kinds: &[&str]) -> EngineConfig {
         exposure_max: usdt(1_000_000),
         leverage_max: Rate::parse(b"10").unwrap(),
         price_band: Rate::parse(b"0.5").unwrap(),
+        reference_age_max: qcat_core::config::REFERENCE_AGE_MAX,
         order_rate_max: 10_000,
         order_rate_window: Span::from_secs(10),
         open_orders_max: 100,

@@ -144,6 +144,7 @@ fn config(most: Money, past: Past) -> EngineConfig {
         exposure_max: most,
         leverage_max: Rate::from_bps(50_000),
         price_band: Rate::from_bps(5_000),
+        reference_age_max: qcat_core::config::REFERENCE_AGE_MAX,
         order_rate_max: 1_000_000,
         order_rate_window: Span::from_secs(10),
         open_orders_max: 1_000_000,

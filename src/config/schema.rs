@@ -116,7 +116,7 @@ pub const SCHEMA: &[Row] = &[
         "accounts[].on_fault",
         Kind::Word(&["cancel_entries", "cancel_all"]),
         "cancel_entries",
-        "Which orders are cancelled when control is lost.",
+        "Which orders are cancelled when control is lost: entries, conditional ones too, or everything.",
     ),
     row(
         "accounts[].triggering_bound",
@@ -156,10 +156,16 @@ pub const SCHEMA: &[Row] = &[
         "How far a limit price may be from the reference price, as a share.",
     ),
     row(
+        "accounts[].limits.reference_age_max",
+        Kind::Duration(1_000, HOUR),
+        "60s",
+        "How old the newest price (mark, quote or trade) of a symbol may be for orders that add risk.",
+    ),
+    row(
         "accounts[].limits.order_rate_max",
         Kind::Int(1, 100_000),
         "100",
-        "Orders and modifications in `order_rate_window`.",
+        "Orders and modifications in `order_rate_window`; what reduces is placed beyond it.",
     ),
     row("accounts[].limits.order_rate_window", Kind::Duration(100, HOUR), "10s", "The window of `order_rate_max`."),
     row("accounts[].limits.open_orders_max", Kind::Int(1, 10_000), "100", "Open ordinary orders of one symbol."),

@@ -84,6 +84,9 @@ pub enum OnStuckTrigger {
     Close,
 }
 
+/// What [`AccountLimits::reference_age_max`] is where nobody says otherwise: many times the period of the mark price.
+pub const REFERENCE_AGE_MAX: Span = Span::from_secs(60);
+
 /// The gate's limits of one account. Amounts are in the margin asset.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountLimits {
@@ -97,6 +100,8 @@ pub struct AccountLimits {
     pub leverage_max: Rate,
     /// A limit price may be this far from the reference price (mark, else mid), as a share.
     pub price_band: Rate,
+    /// New risk is judged by a price (mark, else quote, else last trade) that was heard this long ago at most.
+    pub reference_age_max: Span,
     /// Orders (places and modifications) in `order_rate_window`, beyond which only orders that reduce are placed.
     pub order_rate_max: u32,
     /// The window of `order_rate_max`.

@@ -74,6 +74,7 @@ impl Setup {
                 exposure_max: usd(500_000),
                 leverage_max: Rate::from_bps(200_000),
                 price_band: Rate::from_bps(2_000),
+                reference_age_max: qcat_core::config::REFERENCE_AGE_MAX,
                 order_rate_max: 100_000,
                 order_rate_window: Span::from_secs(10),
                 open_orders_max: 100,

@@ -64,7 +64,14 @@ pub struct Market {
     pub mark_time: Ts,
     /// Exchange time of the newest event.
     pub updated: Ts,
+    /// When the quote, the last trade and the mark price were heard, by our clock.
+    heard: [Ts; 3],
 }
+
+/// The places of [`Market`]'s times.
+const QUOTE: usize = 0;
+const LAST: usize = 1;
+const MARK: usize = 2;
 
 static UNKNOWN: Market = Market::new();
 
@@ -80,14 +87,24 @@ impl Market {
             mark: None,
             mark_time: Ts::ZERO,
             updated: Ts::ZERO,
+            heard: [Ts::ZERO; 3],
         }
     }
 
-    /// The reference price for limits: mark price, else the middle of the quote, else the last trade. Its age is not
-    /// judged here.
+    /// The reference price for limits, however old: mark price, else the middle of the quote, else the last trade.
     #[inline]
     pub fn reference_price(&self) -> Option<Price> {
-        self.mark.map(|mark| mark.mark_price).or_else(|| self.mid_price()).or(self.last.map(|trade| trade.price))
+        self.reference_since(Ts::ZERO)
+    }
+
+    /// The same of what was heard at this time or later, by our clock: a stream that fell silent, or a snapshot from before a
+    /// long pause, does not tell what a price is.
+    #[inline]
+    pub fn reference_since(&self, time: Ts) -> Option<Price> {
+        let fresh = |what: usize| self.heard[what] >= time;
+        let mark = self.mark.filter(|_| fresh(MARK)).map(|mark| mark.mark_price);
+        let last = self.last.filter(|_| fresh(LAST)).map(|trade| trade.price);
+        mark.or_else(|| self.mid_price().filter(|_| fresh(QUOTE))).or(last)
     }
 
     /// The middle of the quote, rounded down to a mantissa (not to a tick); `None` when a side is empty.
@@ -99,30 +116,30 @@ impl Market {
         Some(Price::from_mantissa(bid + (ask - bid) / 2))
     }
 
-    /// Applies one event of this symbol.
+    /// Applies one event of this symbol: its exchange time, and when it was heard by our clock.
     #[inline]
-    pub fn apply(&mut self, event: &MarketEvent, time: Ts) -> MarketOutcome {
+    pub fn apply(&mut self, event: &MarketEvent, time: Ts, heard: Ts) -> MarketOutcome {
         self.updated = self.updated.max(time);
         match event {
-            MarketEvent::Quote(quote) => self.on_quote(quote, time),
-            MarketEvent::Trade(trade) => self.on_trade(trade, time),
-            MarketEvent::AggTrade(trade) => self.on_trade(&whole(trade), time),
+            MarketEvent::Quote(quote) => self.on_quote(quote, time, heard),
+            MarketEvent::Trade(trade) => self.on_trade(trade, time, heard),
+            MarketEvent::AggTrade(trade) => self.on_trade(&whole(trade), time, heard),
             MarketEvent::BookDelta(diff) => {
                 let outcome = self.book.apply_delta(diff);
-                self.on_book(outcome, time)
+                self.on_book(outcome, time, heard)
             }
             MarketEvent::BookReset(snapshot) => {
                 let outcome = self.book.apply_reset(snapshot);
-                self.on_book(outcome, time)
+                self.on_book(outcome, time, heard)
             }
             MarketEvent::BookGap => self.on_gap(),
-            MarketEvent::Mark(mark) => self.on_mark(mark, time),
+            MarketEvent::Mark(mark) => self.on_mark(mark, time, heard),
             MarketEvent::Candle(_) => MarketOutcome::Applied,
         }
     }
 
     #[inline]
-    fn on_quote(&mut self, quote: &Quote, time: Ts) -> MarketOutcome {
+    fn on_quote(&mut self, quote: &Quote, time: Ts, heard: Ts) -> MarketOutcome {
         let (bid, ask) = (quote.bid.mantissa(), quote.ask.mantissa());
         if bid < 0 || ask < 0 || (bid > 0 && ask > 0 && bid >= ask) {
             return MarketOutcome::Impossible;
@@ -131,12 +148,12 @@ impl Market {
         if !is_newer(known, self.quote_time, quote.update_id, time, true) {
             return MarketOutcome::Stale;
         }
-        (self.quote, self.quote_time) = (Some(*quote), time);
+        (self.quote, self.quote_time, self.heard[QUOTE]) = (Some(*quote), time, heard);
         MarketOutcome::Applied
     }
 
     #[inline]
-    fn on_trade(&mut self, trade: &Trade, time: Ts) -> MarketOutcome {
+    fn on_trade(&mut self, trade: &Trade, time: Ts, heard: Ts) -> MarketOutcome {
         if !trade.on_book {
             return MarketOutcome::Applied;
         }
@@ -147,16 +164,16 @@ impl Market {
         if !is_newer(known, self.last_time, trade.id, time, false) {
             return MarketOutcome::Stale;
         }
-        (self.last, self.last_time) = (Some(*trade), time);
+        (self.last, self.last_time, self.heard[LAST]) = (Some(*trade), time, heard);
         MarketOutcome::Applied
     }
 
-    fn on_book(&mut self, outcome: BookOutcome, time: Ts) -> MarketOutcome {
+    fn on_book(&mut self, outcome: BookOutcome, time: Ts, heard: Ts) -> MarketOutcome {
         match outcome {
             BookOutcome::Applied => {
                 // A book without levels and one behind the quote stream have nothing to add.
                 if let Some(quote) = self.book.quote() {
-                    self.on_quote(&quote, time);
+                    self.on_quote(&quote, time, heard);
                 }
                 MarketOutcome::Applied
             }
@@ -174,14 +191,14 @@ impl Market {
         MarketOutcome::Gap(GapReason::Announced)
     }
 
-    fn on_mark(&mut self, mark: &Mark, time: Ts) -> MarketOutcome {
+    fn on_mark(&mut self, mark: &Mark, time: Ts, heard: Ts) -> MarketOutcome {
         if mark.mark_price.mantissa() <= 0 || mark.index_price.mantissa() < 0 {
             return MarketOutcome::Impossible;
         }
         if time < self.mark_time {
             return MarketOutcome::Stale;
         }
-        (self.mark, self.mark_time) = (Some(*mark), time);
+        (self.mark, self.mark_time, self.heard[MARK]) = (Some(*mark), time, heard);
         MarketOutcome::Applied
     }
 }
@@ -201,7 +218,7 @@ impl Markets {
             // Bounded by the width of the index.
             self.markets.resize_with(ix + 1, Market::new);
         }
-        self.markets[ix].apply(&input.event, input.exchange_time)
+        self.markets[ix].apply(&input.event, input.exchange_time, input.receive_time)
     }
 
     /// The whole state, in a form that [`Markets::restore`] of the same program version reads.

@@ -15,11 +15,12 @@
 
 use super::holds::{Book, BookSide};
 use super::refusal::Refusal;
-use crate::id::SymbolIx;
+use crate::id::{AccountIx, SymbolIx};
 use crate::instrument::Instrument;
 use crate::node::Context;
 use crate::num::{Money, Price, Quantity, Rate, Rounding, Side, div_round};
 use crate::order::{Conditional, OrderIntent, Terms, WorkingType};
+use crate::time::{Span, Ts};
 
 /// Room kept above the quote for a market order where the exchange names no `marketTakeBound`.
 const MARKET_MARGIN: Rate = Rate::from_bps(500);
@@ -27,8 +28,10 @@ const MARKET_MARGIN: Rate = Rate::from_bps(500);
 /// What the gate reads of a market. Zero prices of one-sided quotes are left out.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Prices {
-    /// Mark price, else the middle of the quote, else the last trade.
+    /// Mark price, else the middle of the quote, else the last trade: what is fresh, else what there is.
     pub reference: Option<Price>,
+    /// The same, if it is fresh enough to judge new risk by.
+    pub fresh: Option<Price>,
     pub mark: Option<Price>,
     last: Option<Price>,
     bid: Option<Price>,
@@ -36,11 +39,17 @@ pub(super) struct Prices {
 }
 
 impl Prices {
-    pub fn of(context: &Context<'_>, symbol: SymbolIx) -> Prices {
+    /// The prices of a symbol, as an account may take them.
+    pub fn of(context: &Context<'_>, account: AccountIx, symbol: SymbolIx) -> Prices {
         let market = context.markets.market(symbol);
         let known = |price: Price| (price.mantissa() > 0).then_some(price);
+        let limits = context.config.account(account).map(|account| &account.limits);
+        let age = limits.map_or(Span::ZERO, |limits| limits.reference_age_max);
+        let since = Ts::from_nanos(context.now.nanos().saturating_sub(age.nanos()));
+        let fresh = market.reference_since(since).and_then(known);
         Prices {
-            reference: market.reference_price().and_then(known),
+            reference: fresh.or_else(|| market.reference_price().and_then(known)),
+            fresh,
             mark: market.mark.and_then(|mark| known(mark.mark_price)),
             last: market.last.and_then(|trade| known(trade.price)),
             bid: market.quote.and_then(|quote| known(quote.bid)),

@@ -30,7 +30,7 @@ impl Gate {
         let settings = self.settings(context)?;
         let old = self.modifiable(change)?;
         let instrument = tradable(change.symbol, context)?;
-        let prices = Prices::of(context, change.symbol);
+        let prices = Prices::of(context, self.account, change.symbol);
         filters::price(change.price, PriceRole::Limit, instrument)?;
         filters::lot(change.quantity, instrument, false)?;
         filters::percent_price(old.side, change.price, instrument, &prices)?;
@@ -72,7 +72,8 @@ impl Gate {
         let instrument: &Instrument = wish.instrument;
         self.check_new_risk(old.strategy, change.symbol, settings, context)?;
         reduce::check_plain(&self.state.holds, wish)?;
-        let reference = Prices::of(context, change.symbol).reference.ok_or(Refusal::NoReferencePrice(change.symbol))?;
+        let prices = Prices::of(context, self.account, change.symbol);
+        let reference = prices.fresh.ok_or(Refusal::NoReferencePrice(change.symbol))?;
         band(change.price, reference, instrument, settings)?;
         let new = old.modified(change.price, change.quantity);
         order_notional(change.price.max(reference), change.quantity, instrument, settings)?;

@@ -23,7 +23,7 @@ impl Gate {
         self.check_owner(order.id.strategy, order.symbol, context)?;
         let instrument = tradable(order.symbol, context)?;
         self.check_id(order)?;
-        let prices = Prices::of(context, order.symbol);
+        let prices = Prices::of(context, self.account, order.symbol);
         filters::check(order, instrument, &prices)?;
         let held_price = prices.held(order, instrument).ok_or(Refusal::Overflow)?;
         let mut passed = NewOrder { intent: *order, send_reduce_only: false, held_price };
@@ -41,7 +41,7 @@ impl Gate {
         } else if passed.adds_risk() {
             self.check_new_risk(order.id.strategy, order.symbol, settings, context)?;
             reduce::check_plain(&self.state.holds, &wish)?;
-            let reference = prices.reference.ok_or(Refusal::NoReferencePrice(order.symbol))?;
+            let reference = prices.fresh.ok_or(Refusal::NoReferencePrice(order.symbol))?;
             check_band(order, reference, instrument, settings)?;
             order_notional(held_price, order.quantity, instrument, settings)?;
             self.check_amounts(None, &Hold::of(&passed, false), instrument, settings, context)?;
@@ -83,7 +83,7 @@ impl Gate {
         let verdict = (|| {
             self.check_new_risk(wish.strategy, symbol, settings, context)?;
             reduce::check_owed(&self.state.holds, wish)?;
-            if Prices::of(context, symbol).reference.is_none() {
+            if Prices::of(context, self.account, symbol).fresh.is_none() {
                 return Err(Refusal::NoReferencePrice(symbol));
             }
             self.check_amounts(old, new, wish.instrument, settings, context)
@@ -163,7 +163,7 @@ impl Gate {
     ) -> Result<(), Refusal> {
         let symbol = instrument.symbol;
         let book = self.state.holds.book(symbol);
-        let reference = Prices::of(context, symbol).reference;
+        let reference = Prices::of(context, self.account, symbol).reference;
         let cost = self.cost(symbol, instrument);
         let before = exposure(&book, instrument, reference, cost)?;
         let after = exposure(&book.replaced(old, new), instrument, reference, cost)?;
@@ -197,7 +197,7 @@ impl Gate {
     /// The exposure of one symbol.
     pub(super) fn symbol_exposure(&self, symbol: SymbolIx, context: &Context<'_>) -> Result<Money, Refusal> {
         let instrument = context.universe.instrument(symbol).ok_or(Refusal::UnknownSymbol(symbol))?;
-        let reference = Prices::of(context, symbol).reference;
+        let reference = Prices::of(context, self.account, symbol).reference;
         exposure(&self.state.holds.book(symbol), instrument, reference, self.cost(symbol, instrument))
     }
 

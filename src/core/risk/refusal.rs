@@ -173,8 +173,8 @@ pub enum Refusal {
     /// Our own price band.
     #[error("limit price {price} is more than {band} (as a share) away from {reference}")]
     PriceBand { price: Decimal, reference: Decimal, band: Rate },
-    /// No price to judge by.
-    #[error("no reference price of symbol {} is known", .0.0)]
+    /// No price to judge by, or none that is fresh enough.
+    #[error("no fresh reference price of symbol {} is known", .0.0)]
     NoReferencePrice(SymbolIx),
     /// The trigger would set the order off at once.
     #[error("trigger price {trigger} has been passed already: the watched price is {price}")]

@@ -12,6 +12,7 @@ mod samples;
 #[cfg(test)]
 mod tests;
 pub mod v1;
+pub mod v2;
 
 use frozen::{Frozen, Invalid, View};
 use qcat_core::config::EngineConfig;
@@ -21,7 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The version that is written.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// A payload that cannot be written or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,12 +46,12 @@ impl From<Invalid> for WireError {
 
 /// Appends an input.
 pub fn write_input(input: &Input, out: &mut Vec<u8>) -> Result<(), WireError> {
-    write::<v1::event::Input, _>(input, out)
+    write::<v2::event::Input, _>(input, out)
 }
 
 /// Reads an input.
 pub fn read_input(version: u8, bytes: &[u8]) -> Result<Input, WireError> {
-    read::<v1::event::Input, _>(version, bytes)
+    read::<v1::event::Input, v2::event::Input, _>(version, bytes)
 }
 
 /// Appends the decisions of one input.
@@ -60,7 +61,7 @@ pub fn write_decisions(decisions: &[Decision], out: &mut Vec<u8>) -> Result<(), 
 
 /// Reads the decisions of one input.
 pub fn read_decisions(version: u8, bytes: &[u8]) -> Result<Vec<Decision>, WireError> {
-    read::<Vec<v1::event::Decision>, _>(version, bytes)
+    read::<Vec<v1::event::Decision>, Vec<v1::event::Decision>, _>(version, bytes)
 }
 
 /// Appends definitions.
@@ -70,17 +71,17 @@ pub fn write_definitions(definitions: &[Definition], out: &mut Vec<u8>) -> Resul
 
 /// Reads definitions.
 pub fn read_definitions(version: u8, bytes: &[u8]) -> Result<Vec<Definition>, WireError> {
-    read::<Vec<v1::setup::Definition>, _>(version, bytes)
+    read::<Vec<v1::setup::Definition>, Vec<v1::setup::Definition>, _>(version, bytes)
 }
 
 /// Appends a configuration.
 pub fn write_configuration(config: &EngineConfig, out: &mut Vec<u8>) -> Result<(), WireError> {
-    write::<v1::setup::EngineConfig, _>(config, out)
+    write::<v2::setup::EngineConfig, _>(config, out)
 }
 
 /// Reads a configuration.
 pub fn read_configuration(version: u8, bytes: &[u8]) -> Result<EngineConfig, WireError> {
-    read::<v1::setup::EngineConfig, _>(version, bytes)
+    read::<v1::setup::EngineConfig, v2::setup::EngineConfig, _>(version, bytes)
 }
 
 /// Appends a station.
@@ -90,7 +91,7 @@ pub fn write_station(station: &Station, out: &mut Vec<u8>) -> Result<(), WireErr
 
 /// Reads a station.
 pub fn read_station(version: u8, bytes: &[u8]) -> Result<Station, WireError> {
-    read::<v1::event::Station, _>(version, bytes)
+    read::<v1::event::Station, v1::event::Station, _>(version, bytes)
 }
 
 fn write<W: Frozen<D>, D: ?Sized>(domain: &D, out: &mut Vec<u8>) -> Result<(), WireError> {
@@ -105,9 +106,15 @@ pub(crate) fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), W
     Ok(())
 }
 
-fn read<W: Frozen<D> + DeserializeOwned, D>(version: u8, bytes: &[u8]) -> Result<D, WireError> {
+/// Reads what version 1 wrote in the form `V1`, and version 2 in the form `V2`.
+fn read<V1, V2, D>(version: u8, bytes: &[u8]) -> Result<D, WireError>
+where
+    V1: Frozen<D> + DeserializeOwned,
+    V2: Frozen<D> + DeserializeOwned,
+{
     match version {
-        1 => Ok(parse::<W>(bytes)?.thaw()?),
+        1 => Ok(parse::<V1>(bytes)?.thaw()?),
+        2 => Ok(parse::<V2>(bytes)?.thaw()?),
         other => Err(WireError::Version(other)),
     }
 }

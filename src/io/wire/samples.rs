@@ -309,6 +309,7 @@ fn setup_samples() -> Vec<(&'static str, Input)> {
         exposure_max: money(3),
         leverage_max: Rate::ONE,
         price_band: Rate::from_bps(100),
+        reference_age_max: qcat_core::config::REFERENCE_AGE_MAX,
         order_rate_max: 4,
         order_rate_window: Span::from_secs(10),
         open_orders_max: 5,

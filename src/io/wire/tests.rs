@@ -14,7 +14,7 @@ where
 {
     let mut bytes = Vec::new();
     write::<W, D>(domain, &mut bytes).unwrap();
-    assert_eq!(&read::<W, D>(VERSION, &bytes).unwrap(), domain);
+    assert_eq!(&read::<W, W, D>(VERSION, &bytes).unwrap(), domain);
     // What is written without building the frozen struct is what the frozen struct would have written.
     let form: W = parse(&bytes).unwrap();
     assert_eq!(postcard::to_allocvec(&form).unwrap(), bytes);
@@ -24,13 +24,13 @@ where
 fn arbitrary_values_of_every_variant_come_back() {
     let mut arbitrary = Arbitrary::default();
     for seed in 0..6_000 {
-        there_and_back::<v1::event::Input, Input>(&arbitrary.make(seed));
+        there_and_back::<v2::event::Input, Input>(&arbitrary.make(seed));
         there_and_back::<Vec<v1::event::Decision>, Vec<Decision>>(&arbitrary.make(seed));
         there_and_back::<v1::event::Station, Station>(&arbitrary.make(seed));
     }
     for seed in 0..200 {
         there_and_back::<Vec<v1::setup::Definition>, Vec<Definition>>(&arbitrary.make(seed));
-        there_and_back::<v1::setup::EngineConfig, EngineConfig>(&arbitrary.make(seed));
+        there_and_back::<v2::setup::EngineConfig, EngineConfig>(&arbitrary.make(seed));
     }
     for (name, (variants, seen)) in &arbitrary.seen {
         assert_eq!(seen.len(), *variants, "{name}: only {seen:?} came up");
@@ -59,9 +59,12 @@ proptest! {
     }
 }
 
-fn stored() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/wire/v1")
+fn stored(version: u8) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/data/wire/v{version}"))
 }
+
+/// What version 2 writes otherwise than version 1.
+const CHANGED: [&str; 1] = ["input-configuration.bin"];
 
 /// Name, expected value as text for the message, and bytes of each sample.
 fn samples() -> Vec<(String, Vec<u8>)> {
@@ -81,7 +84,7 @@ fn samples() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn stored_samples_of_version_1_are_read_as_what_they_were() {
-    let bytes = |name: String| fs::read(stored().join(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let bytes = |name: String| fs::read(stored(1).join(&name)).unwrap_or_else(|e| panic!("{name}: {e}"));
     for (name, input) in input_samples() {
         assert_eq!(read_input(1, &bytes(format!("input-{name}.bin"))).unwrap(), input, "{name}");
     }
@@ -89,15 +92,31 @@ fn stored_samples_of_version_1_are_read_as_what_they_were() {
         assert_eq!(read_decisions(1, &bytes(format!("decisions-{name}.bin"))).unwrap(), decisions, "{name}");
     }
     let on_disk: BTreeSet<String> =
-        fs::read_dir(stored()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        fs::read_dir(stored(1)).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     let mut known: BTreeSet<String> = samples().into_iter().map(|(name, _)| name).collect();
     known.insert("schema.txt".to_owned());
     assert_eq!(on_disk, known);
 }
 
+/// Version 2 differs from version 1 where it is stored apart, and nowhere else.
+#[test]
+fn stored_samples_of_version_2_are_read_as_what_they_were() {
+    for (name, written) in samples() {
+        let version = if CHANGED.contains(&name.as_str()) { 2 } else { 1 };
+        assert_eq!(fs::read(stored(version).join(&name)).unwrap(), written, "{name}");
+    }
+    for (name, input) in input_samples() {
+        let name = format!("input-{name}.bin");
+        if CHANGED.contains(&name.as_str()) {
+            assert_eq!(read_input(2, &fs::read(stored(2).join(&name)).unwrap()).unwrap(), input, "{name}");
+        }
+    }
+    assert_eq!(fs::read_dir(stored(2)).unwrap().count(), CHANGED.len() + 1);
+}
+
 /// White space differs between compilers, so only that between words is kept, and a line a type.
-fn schema() -> String {
-    let words: Vec<&str> = v1::SCHEMA.iter().flat_map(|text| text.split_whitespace()).collect();
+fn schema(of: &[&str]) -> String {
+    let words: Vec<&str> = of.iter().flat_map(|text| text.split_whitespace()).collect();
     let mut schema = String::new();
     for word in words {
         match word {
@@ -111,13 +130,15 @@ fn schema() -> String {
 }
 
 #[test]
-fn version_1_is_frozen() {
-    let frozen = fs::read_to_string(stored().join("schema.txt")).unwrap();
-    assert_eq!(
-        frozen,
-        schema(),
-        "a stored form changed: once released, add a version and a step of the upcast chain instead"
-    );
+fn every_version_is_frozen() {
+    for (version, of) in [(1, &v1::SCHEMA[..]), (2, &v2::SCHEMA[..])] {
+        let frozen = fs::read_to_string(stored(version).join("schema.txt")).unwrap();
+        assert_eq!(
+            frozen,
+            schema(of),
+            "a stored form changed: once released, add a version and a step of the upcast chain instead"
+        );
+    }
 }
 
 #[test]
@@ -136,9 +157,10 @@ fn samples_hold_every_variant_of_inputs_and_decisions() {
 #[test]
 #[ignore = "writes into the repository"]
 fn store_new_samples() {
-    fs::create_dir_all(stored()).unwrap();
-    for (name, bytes) in samples().into_iter().chain([("schema.txt".to_owned(), schema().into_bytes())]) {
-        let path = stored().join(name);
+    fs::create_dir_all(stored(VERSION)).unwrap();
+    let changed = samples().into_iter().filter(|(name, _)| CHANGED.contains(&name.as_str()));
+    for (name, bytes) in changed.chain([("schema.txt".to_owned(), schema(&v2::SCHEMA).into_bytes())]) {
+        let path = stored(VERSION).join(name);
         if !path.exists() {
             fs::write(path, bytes).unwrap();
         }

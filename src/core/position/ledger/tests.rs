@@ -474,6 +474,7 @@ fn account() -> AccountConfig {
             exposure_max: none,
             leverage_max: Rate::ONE,
             price_band: Rate::ONE,
+            reference_age_max: crate::config::REFERENCE_AGE_MAX,
             order_rate_max: 1,
             order_rate_window: DAY,
             open_orders_max: 1,

@@ -4,6 +4,7 @@ use super::world::*;
 use crate::event::{AlertCode, Budget, Event, HaltReason, Input, Scope, StreamFault, StreamState};
 use crate::id::{AccountIx, StrategyIx, SymbolIx};
 use crate::instrument::ContractStatus;
+use crate::market::{MarketEvent, Quote};
 use crate::num::{Money, Price, Side};
 use crate::order::{Conditional, End, Intent, OrderIntent, OrderState, Terms, TimeInForce, Trigger, WorkingType};
 use crate::time::{Span, Ts};
@@ -95,6 +96,35 @@ fn without_a_price_nothing_adds_risk() {
     world.position(1, SHARED, 1_000);
     let order = world.order(1, Side::Sell, 200, Terms::Market);
     assert_eq!(world.code(OrderIntent { reduce_only: true, ..order }), "sent");
+}
+
+/// A price that nobody has renewed for long is none: a mute stream, or a snapshot from before a long pause.
+#[test]
+fn an_old_price_judges_no_new_risk() {
+    let mut world = World::new();
+    world.position(3, OWN, 1_000);
+    let age = world.env.limits().reference_age_max;
+    let resting = world.order(3, Side::Buy, 200, limit(10_000));
+    world.place(resting).expect("fresh");
+    world.env.now = world.env.now.plus(age);
+    assert_eq!(world.buy(3, 200), "sent", "at the bound");
+    world.env.now = world.env.now.plus(Span::from_nanos(1));
+    assert_eq!(world.buy(3, 200), "no_reference_price");
+    let (strategy, symbol, id) = (StrategyIx(3), OWN, resting.id);
+    let modify = Intent::Modify { strategy, symbol, id, price: price(10_010), quantity: quantity(200) };
+    assert_eq!(world.ask(modify).expect_err("it moves the order").code(), "no_reference_price");
+    let exit = OrderIntent { reduce_only: true, ..world.order(3, Side::Sell, 200, Terms::Market) };
+    assert_eq!(world.code(exit), "sent", "an exit needs no price");
+    // Somebody else's order is bound as well, whatever is told of streams.
+    let external = world.order(0, Side::Buy, 200, limit(10_000));
+    assert_eq!(world.code(external), "no_reference_price");
+    // The quote's time counts too: where there are no marks, or none any more.
+    let (bid, ask) = (price(9_890), price(9_910));
+    let (bid_quantity, ask_quantity) = (quantity(1), quantity(1));
+    world.env.market(OWN, MarketEvent::Quote(Quote { update_id: 2, bid, bid_quantity, ask, ask_quantity }));
+    assert_eq!(world.buy(3, 200), "sent");
+    let near = world.order(3, Side::Buy, 200, limit(9_410));
+    assert_eq!(world.code(near), "sent", "the band is around the quote, not around the old mark");
 }
 
 #[test]

@@ -78,6 +78,7 @@ pub fn limits() -> AccountLimits {
         exposure_max: usd(8_000),
         leverage_max: Rate::from_bps(50_000),
         price_band: Rate::from_bps(500),
+        reference_age_max: crate::config::REFERENCE_AGE_MAX,
         order_rate_max: 1_000,
         order_rate_window: Span::from_secs(10),
         open_orders_max: 50,

@@ -38,6 +38,7 @@ fn config(universe: &Universe, on_stop: OnStop) -> EngineConfig {
         exposure_max: Money::units(usdt, 200_000),
         leverage_max: Rate::from_bps(50_000),
         price_band: Rate::from_bps(500),
+        reference_age_max: crate::config::REFERENCE_AGE_MAX,
         order_rate_max: 200,
         order_rate_window: Span::from_secs(10),
         open_orders_max: 20,

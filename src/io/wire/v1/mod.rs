@@ -6,6 +6,7 @@ pub mod market;
 pub mod order;
 pub mod refusal;
 pub mod setup;
+pub mod was;
 
 /// The definitions of all modules as text.
 pub const SCHEMA: [&str; 6] =

@@ -2,6 +2,8 @@
 
 use super::command::MarginType;
 use super::order::PositionMode;
+// What has changed since is read into what it was.
+use super::was as qcat_core;
 use crate::wire::frozen::{Amount, Frozen, Invalid, View, frozen};
 use serde::ser::{SerializeStruct, SerializeTupleVariant};
 use serde::{Deserialize, Serialize, Serializer};
@@ -75,5 +77,17 @@ frozen! {
     struct Bracket for instrument::Bracket {
         notional_floor: Amount, notional_cap: Amount, max_leverage: u16, maintenance_rate: i64,
         maintenance_amount: Amount,
+    }
+}
+
+/// A step of the upcast chain. Written is version 2 only.
+impl Frozen<::qcat_core::config::EngineConfig> for EngineConfig {
+    fn write<S: Serializer>(_: &::qcat_core::config::EngineConfig, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("a configuration is not written in version 1 any more"))
+    }
+
+    fn thaw(self) -> Result<::qcat_core::config::EngineConfig, Invalid> {
+        let was: qcat_core::config::EngineConfig = self.thaw()?;
+        Ok(was.upcast())
     }
 }

@@ -66,6 +66,7 @@ pub fn account_config() -> AccountConfig {
             exposure_max: money,
             leverage_max: Rate::ONE,
             price_band: Rate::ONE,
+            reference_age_max: crate::config::REFERENCE_AGE_MAX,
             order_rate_max: 100,
             order_rate_window: Span::from_secs(1),
             open_orders_max: 100,
