@@ -309,6 +309,7 @@ fn setup_samples() -> Vec<(&'static str, Input)> {
         exposure_max: money(3),
         leverage_max: Rate::ONE,
         price_band: Rate::from_bps(100),
+        // What version 1 is read with.
         reference_age_max: qcat_core::config::REFERENCE_AGE_MAX,
         order_rate_max: 4,
         order_rate_window: Span::from_secs(10),
@@ -349,7 +350,14 @@ fn setup_samples() -> Vec<(&'static str, Input)> {
         accounts: vec![account],
         strategies: vec![strategy],
         risk: RiskConfig::default(),
-        timing: Timing::default(),
+        timing: Timing {
+            order_timeout: Span::from_secs(5),
+            query_backoff: Span::from_millis(500),
+            query_backoff_max: Span::from_secs(30),
+            absent_after: Span::from_secs(10),
+            reconcile_every: Span::from_secs(60),
+            reconcile_timeout: Span::from_secs(15),
+        },
     };
     vec![
         ("configuration", Input::Configuration(Box::new(config))),
