@@ -28,8 +28,6 @@ use std::time::Duration;
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 /// Assets in which the exchange takes fees besides the margin asset, where the account is set so.
 const FEE_ASSETS: [&str; 1] = ["BNB"];
-/// Fills remembered for those who watch; the journal has them all.
-const FILLS_MAX: usize = 1_000_000;
 
 /// How a stop went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +47,7 @@ pub struct Daemon {
 #[derive(Default)]
 struct Seen {
     recent: Recent,
+    keep_fills: bool,
     fills: Vec<Fill>,
 }
 
@@ -61,7 +60,7 @@ impl Tap for Watch {
         }
         let mut seen = self.0.borrow_mut();
         seen.recent.see(&step.happened.fills, step.decisions);
-        if seen.fills.len() < FILLS_MAX {
+        if seen.keep_fills {
             seen.fills.extend(&step.happened.fills);
         }
     }
@@ -88,11 +87,13 @@ impl Daemon {
     /// Composes and starts a daemon. Must run on an actix system.
     pub async fn start(config: &Config, composition: impl Into<Composition>) -> Result<Daemon, StartError> {
         let stop = stop_plan(config).map_err(StartError::Config)?;
-        let parts = wire::parts(config, composition.into()).await?;
+        let composition = composition.into();
+        let keep_fills = composition.keep_fills;
+        let parts = wire::parts(config, composition).await?;
         let recovery = &parts.recovery;
         tracing::info!(last_seq = recovery.last_seq.0, folded = recovery.folded, snapshot = ?recovery.snapshot,
             torn = ?recovery.torn, closed = recovery.closed, "the journal is recovered");
-        let seen = Rc::new(RefCell::new(Seen::default()));
+        let seen = Rc::new(RefCell::new(Seen { keep_fills, ..Seen::default() }));
         parts.lane.tap(Box::new(Watch(seen.clone())));
         let options = options(config, parts, stop)?;
         let handle = system::start(options).await?;
@@ -114,7 +115,7 @@ impl Daemon {
         Ref::map(self.seen.borrow(), |seen| &seen.recent)
     }
 
-    /// The fills of this run.
+    /// The fills of this run, if its composition keeps them.
     pub fn fills(&self) -> Ref<'_, [Fill]> {
         Ref::map(self.seen.borrow(), |seen| seen.fills.as_slice())
     }

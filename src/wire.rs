@@ -55,11 +55,13 @@ pub struct Composition {
     pub observer: Option<Box<dyn Observer>>,
     /// Watches the sessions from outside.
     pub watch: Option<Rc<dyn SessionWatch>>,
+    /// Keep every fill of the run in memory, to compare the books at its end.
+    pub keep_fills: bool,
 }
 
 impl From<Arc<Registry>> for Composition {
     fn from(registry: Arc<Registry>) -> Composition {
-        Composition { registry, observer: None, watch: None }
+        Composition { registry, observer: None, watch: None, keep_fills: false }
     }
 }
 
@@ -87,7 +89,7 @@ const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15
 
 /// Opens the journal, learns the exchange's contracts and begins the engine.
 pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, StartError> {
-    let Composition { registry, observer, watch } = composition;
+    let Composition { registry, observer, watch, keep_fills: _ } = composition;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let connector = Connector::new(config.exchange.ca_file.as_deref())?;
     let (http, wall) = (HttpClient::new(connector.clone(), &config.exchange.rest_url)?, clock.clone());

@@ -105,28 +105,6 @@ pub enum Exhausted {
     StopProcess,
 }
 
-/// How a component stops.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum StopStyle {
-    /// What is under way is finished.
-    Drain,
-    /// Entries are cancelled, then what is under way is finished.
-    CancelThenDrain,
-    /// At once: nothing of it has to be finished.
-    Abort,
-}
-
-/// Where a component's actor lives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Placement {
-    /// On the thread of the lane.
-    Trading,
-    /// On the system's thread.
-    System,
-}
-
 /// A row of the policy table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Policy {
@@ -136,12 +114,8 @@ pub struct Policy {
     pub restart: RestartRule,
     /// What happens past that.
     pub exhausted: Exhausted,
-    /// How it stops.
-    pub stop: StopStyle,
     /// Messages that may wait for its actor before it is called overloaded.
     pub mailbox: usize,
-    /// Where its actor lives.
-    pub placement: Placement,
 }
 
 const fn rule(max: u32, backoff_millis: i64) -> RestartRule {
@@ -153,30 +127,21 @@ const fn rule(max: u32, backoff_millis: i64) -> RestartRule {
     }
 }
 
-const fn row(
-    component: Component,
-    restart: RestartRule,
-    exhausted: Exhausted,
-    stop: StopStyle,
-    mailbox: usize,
-    placement: Placement,
-) -> Policy {
-    Policy { component, restart, exhausted, stop, mailbox, placement }
+const fn row(component: Component, restart: RestartRule, exhausted: Exhausted, mailbox: usize) -> Policy {
+    Policy { component, restart, exhausted, mailbox }
 }
 
 /// The policy table: the only place where failure has a meaning.
 pub const POLICIES: [Policy; 6] = {
     use Component::*;
     use Exhausted::*;
-    use Placement::*;
-    use StopStyle::*;
     [
-        row(StrategyRunners, rule(5, 1_000), Degrade, CancelThenDrain, 256, Trading),
-        row(MarketDataStreams, rule(10, 200), PauseStrategies, Abort, 256, Trading),
-        row(OrderManagers, rule(5, 200), HaltTrading, Drain, 256, Trading),
-        row(PositionManagers, rule(3, 200), HaltNewRisk, Drain, 64, Trading),
-        row(RiskEngine, rule(3, 200), HaltNewRisk, Drain, 64, Trading),
-        row(NetworkManager, rule(10, 1_000), Degrade, Abort, 64, Trading),
+        row(StrategyRunners, rule(5, 1_000), Degrade, 256),
+        row(MarketDataStreams, rule(10, 200), PauseStrategies, 256),
+        row(OrderManagers, rule(5, 200), HaltTrading, 256),
+        row(PositionManagers, rule(3, 200), HaltNewRisk, 64),
+        row(RiskEngine, rule(3, 200), HaltNewRisk, 64),
+        row(NetworkManager, rule(10, 1_000), Degrade, 64),
     ]
 };
 

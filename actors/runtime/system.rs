@@ -162,6 +162,11 @@ impl SystemHandle {
         self.lane.latch().set(HaltReason::KillSwitch);
     }
 
+    /// The halts in force.
+    pub fn halts(&self) -> Vec<(Scope, HaltReason)> {
+        self.lane.read(|engine| engine.risk().view().halts)
+    }
+
     /// Lifts a halt.
     pub fn resume(&self, scope: Scope) {
         self.risk.tell(RiskWord::Resume(scope));
@@ -212,8 +217,10 @@ impl LaneOwner for Router {
     fn told(&self, event: LaneEvent) {
         match event {
             LaneEvent::Faulted(fault) => self.fault(fault),
-            LaneEvent::DiskFull => tracing::error!("the disk is full: no new risk; free space and resume"),
-            LaneEvent::DiskFree => tracing::warn!("the disk has room again; resume to trade on"),
+            LaneEvent::DiskFull => {
+                tracing::error!("the disk is full: no new risk; free space; then `qcat run --resume` trades on")
+            }
+            LaneEvent::DiskFree => tracing::warn!("the disk has room again; halted until `qcat run --resume`"),
             LaneEvent::SnapshotFailed(error) => tracing::error!(%error, "no snapshot was written"),
             LaneEvent::GivenUp => {
                 tracing::error!("the engine stays broken: entries are cancelled, a person has to restart the daemon");

@@ -3,6 +3,7 @@
 use super::exit;
 use crate::daemon::Daemon;
 use crate::sim::{self, Market, RunningSim, SimOptions};
+use crate::wire::Composition;
 use crate::{compare, config, terminal};
 use qcat_core::event::{Input, OperatorCommand};
 use qcat_core::id::{AccountIx, StrategyIx};
@@ -78,7 +79,8 @@ async fn serve(arguments: Arguments, directory: tempfile::TempDir) -> u8 {
             return exit::SOFTWARE;
         }
     };
-    let daemon = match Daemon::start(&config, Arc::new(Registry::builtin())).await {
+    let composition = Composition { keep_fills: true, ..Arc::new(Registry::builtin()).into() };
+    let daemon = match Daemon::start(&config, composition).await {
         Ok(daemon) => daemon,
         Err(error) => {
             eprintln!("error: {error}");

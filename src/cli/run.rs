@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Check the configuration, tell every fault, and exit.
     #[arg(long)]
     validate: bool,
+    /// Lift every halt that is in force from before: a daily loss, a fault, a full disk.
+    #[arg(long, conflicts_with = "validate")]
+    resume: bool,
 }
 
 /// Runs the command.
@@ -44,10 +47,10 @@ pub fn run(arguments: &Arguments) -> u8 {
         return exit::OK;
     }
     super::log_to_stderr(&config.log_level);
-    super::on_actix(serve(config, Arc::new(registry)))
+    super::on_actix(serve(config, Arc::new(registry), arguments.resume))
 }
 
-async fn serve(config: Config, registry: Arc<Registry>) -> u8 {
+async fn serve(config: Config, registry: Arc<Registry>, resume: bool) -> u8 {
     actix_rt::spawn(outlive_the_terminal());
     tracing::info!(name = %config.name, environment = %config.environment, exchange = %config.exchange.rest_url,
         version = env!("CARGO_PKG_VERSION"), "starting");
@@ -65,6 +68,7 @@ async fn serve(config: Config, registry: Arc<Registry>) -> u8 {
             return start_code(&error);
         }
     };
+    settle_halts(&daemon, resume);
     let ended = tokio::select! {
         () = super::stop_signal() => None,
         reason = daemon.ended() => Some(reason),
@@ -87,6 +91,18 @@ async fn serve(config: Config, registry: Arc<Registry>) -> u8 {
             exit::FORCED
         }
         (_, Some(_)) => exit::SOFTWARE,
+    }
+}
+
+/// Halts outlive the process, so that a restart is no way around them.
+fn settle_halts(daemon: &Daemon, resume: bool) {
+    for (scope, reason) in daemon.system().halts() {
+        if resume {
+            tracing::warn!(?scope, ?reason, "halted before: resuming");
+            daemon.system().resume(scope);
+        } else {
+            tracing::warn!(?scope, ?reason, "halted from before: no new risk; --resume lifts it");
+        }
     }
 }
 

@@ -140,6 +140,11 @@ pub fn spawn(config: &Path, directory: &Path) -> Child {
 
 /// Starts the daemon; `log` takes what it says.
 pub fn spawn_with_log(config: &Path, log: &Path) -> Child {
+    spawn_with(config, log, &[])
+}
+
+/// Starts the daemon with more arguments.
+pub fn spawn_with(config: &Path, log: &Path, arguments: &[&str]) -> Child {
     let log = std::fs::File::create(log).expect("a log file");
     // QCAT_BIN: another build of the daemon, an optimised one for instance.
     let binary = std::env::var("QCAT_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_qcat").to_owned());
@@ -148,7 +153,14 @@ pub fn spawn_with_log(config: &Path, log: &Path) -> Child {
     std::env::vars().filter(|(name, _)| name.starts_with("QCAT_")).for_each(|(name, _)| {
         command.env_remove(name);
     });
-    command.args(["run", "--config"]).arg(config).stdout(Stdio::null()).stderr(log).spawn().expect("the daemon starts")
+    command
+        .args(["run", "--config"])
+        .arg(config)
+        .args(arguments)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("the daemon starts")
 }
 
 /// Tells the daemon to stop.

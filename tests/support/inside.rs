@@ -96,7 +96,7 @@ impl World {
         let journal = folder.path().join("journal");
         let text = change(daemon::configuration(&exchange, &journal));
         let config = config::parse("test", &text, &[]).unwrap_or_else(|faults| panic!("{faults:?}"));
-        let daemon = Daemon::start(&config, composition).await.unwrap();
+        let daemon = Daemon::start(&config, Composition { keep_fills: true, ..composition }).await.unwrap();
         let seen = Seen::default();
         daemon.lane().tap(Box::new(SeenTap { seen: seen.clone(), trusted: false }));
         World { exchange, daemon, seen, journal, _folder: folder }

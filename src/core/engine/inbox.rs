@@ -2,7 +2,7 @@
 //!
 //! * Quotes and marks: only the newest of a symbol waits. * Book deltas of a symbol are merged level by level (first `U` and
 //!   `pu`, last `u`). * Trades, candles, reports, answers, commands never conflate: market data that finds the queue full
-//!   is refused and its symbol marked down; everything else has a reserve of its own.
+//!   is refused and its symbol marked down; everything else has a reserve of its own, and halts are never refused.
 //!
 //! Who says that such a symbol is up again: this queue once it has drained, unless its session said that it is down; but where
 //! book data was refused, only the session, when its new snapshot is bridged.
@@ -124,6 +124,11 @@ impl Inbox {
         match input {
             Input::Market(market) => self.offer_market(market),
             Input::Stream(state) => self.offer_state(state),
+            // Few, said once, and each lowers risk: they are never refused.
+            word @ (Input::Halt { .. } | Input::GiveUp(_)) => {
+                self.push(word);
+                Offered::Accepted
+            }
             other if self.waiting >= 2 * self.capacity => {
                 drop(other);
                 self.refused += 1;

@@ -114,6 +114,17 @@ fn while_nobody_pops_the_queue_stays_small() {
 }
 
 #[test]
+fn a_halt_is_never_refused() {
+    let mut inbox = full();
+    let start = || Input::Start { epoch: 1 };
+    while inbox.offer(start()) != Offered::Full {}
+    let halt = Input::Halt { scope: crate::event::Scope::All, reason: crate::event::HaltReason::Fault };
+    assert_eq!(inbox.offer(halt.clone()), Offered::Accepted);
+    let all: Vec<Input> = std::iter::from_fn(|| inbox.pop()).collect();
+    assert!(all.contains(&halt));
+}
+
+#[test]
 fn a_delta_is_not_merged_over_one_that_was_refused() {
     let mut inbox = Inbox::new(16);
     inbox.offer(delta(1, &[]));
