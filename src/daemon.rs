@@ -128,7 +128,8 @@ impl Daemon {
     /// Stops everything in the configured order.
     pub async fn stop(&self) -> Stopped {
         let report = self.handle.stop().await;
-        let late = late(&report);
+        let mut late = late(&report);
+        late.extend(report.journal.iter().map(|error| format!("journal ({error})")));
         if late.is_empty() && !report.forced && report.journal.is_none() {
             Stopped::InTime
         } else {
@@ -157,6 +158,7 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
     let Parts { lane, connector, credentials, info, clock, watch, .. } = parts;
     let mut network = Network::new(connector, &config.exchange.rest_url)?;
     network.watch = watch;
+    network.notes.keep_in(&config.journal.dir);
     let mut order_limits = Vec::new();
     for limit in info.iter().flat_map(|info| &info.rate_limits) {
         match limit.kind {

@@ -27,7 +27,7 @@ pub fn check_strategies(config: &Config, registry: &Registry) -> Result<(), Vec<
             qcat_core::strategy::registry::BuildError::UnknownKind { .. } => format!("strategies[{n}].kind"),
             qcat_core::strategy::registry::BuildError::Params(_) => format!("strategies[{n}].params"),
         };
-        Some(Fault { source: config.source.clone(), pos: None, key, problem: error.to_string() })
+        Some(config.fault(key, error.to_string()))
     };
     let faults: Vec<Fault> = config.strategies.iter().enumerate().filter_map(wrong).collect();
     if faults.is_empty() { Ok(()) } else { Err(faults) }

@@ -45,8 +45,11 @@ pub enum ReplayError {
     /// There is nothing.
     #[error("{} holds no journal", .0.display())]
     Empty(PathBuf),
-    /// The first records are gone.
-    #[error("the journal begins with record {first}; a replay needs all of them, from record 1")]
+    /// The first records are gone, and what stands for them cannot be used.
+    #[error(
+        "the journal begins with record {first}; a replay needs all of them, or a snapshot of this program for those that are \
+         gone; one with another strategy needs them all"
+    )]
     NoBeginning {
         /// The first record that is there.
         first: u64,
@@ -78,6 +81,8 @@ pub enum ReplayError {
 /// What came of a replay.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
+    /// The input behind which it began, because the first records are gone; 0: with the first one.
+    pub after: Seq,
     /// Inputs in the journal.
     pub inputs: u64,
     /// Decisions in the journal.
@@ -123,11 +128,21 @@ pub fn run(
         plan,
     };
     replay.outcome.trail = hash_bytes(b"qcat decisions");
+    if let Some(begin) = &replay.plan.begin {
+        if change.is_some() {
+            return Err(ReplayError::NoBeginning { first: begin.record });
+        }
+        replay.outcome.after = begin.state.seq;
+        replay.world.begin_with(begin.record, &begin.state)?;
+    }
     while let Some(record) = reader.next_raw()? {
         let number = record.header.number;
         if number > replay.plan.last {
             // Written since the plan was made.
             break;
+        }
+        if number <= replay.plan.first() {
+            continue;
         }
         let entry =
             decode(&record.header, record.payload).map_err(|error| ReplayError::Wire { record: number, error })?;

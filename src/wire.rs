@@ -31,7 +31,7 @@ pub enum StartError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Config(Vec<Fault>),
     /// The journal cannot be opened or recovered.
-    #[error("{dir}: {error}")]
+    #[error("journal.dir {dir}: {error}")]
     Lane { dir: String, error: LaneError },
     /// The data directory cannot be used.
     #[error(transparent)]
@@ -130,11 +130,16 @@ async fn learn(
     known: &Universe,
 ) -> Result<Option<ExchangeInfo>, StartError> {
     let Some(first) = credentials.first() else { return Ok(None) };
+    let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).zip(credentials).collect();
     let enough = config.strategies.iter().flat_map(|s| &s.symbols).all(|name| known.by_name(name).is_some());
     let enough = enough && !known.instruments().is_empty();
     let mut pause = RETRY[0];
     loop {
-        match definitions::exchange_info(asker, first).await {
+        let info = match definitions::check_keys(asker, &accounts, &config.exchange.rest_url).await {
+            Ok(()) => definitions::exchange_info(asker, first).await,
+            Err(error) => Err(error),
+        };
+        match info {
             Ok(info) => return Ok(Some(info)),
             Err(error) if error.is_final() => return Err(error.into()),
             Err(error) if enough => {
@@ -188,6 +193,8 @@ fn lane_options(config: &Config) -> LaneOptions {
         durability,
         market_data,
         segment_size: config.journal.segment_size,
+        keep: config.journal.keep,
+        keep_bytes: config.journal.keep_bytes,
         ..journal::Options::default()
     };
     LaneOptions {

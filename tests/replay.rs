@@ -6,6 +6,7 @@ mod journaled;
 use journaled::*;
 use qcat::replay::{self, ReplayError};
 use qcat_core::event::{Decision, Station};
+use qcat_core::time::Span;
 use qcat_io::disk::{Fault, SimDisk};
 use qcat_io::journal::marks::write_hung;
 use qcat_io::journal::{Durability, Entry, MarketData, Quarantine};
@@ -27,6 +28,24 @@ fn a_replay_gives_the_same_decisions_and_the_same_state() {
     assert!(outcome.decisions > 50 && outcome.inputs == engine.seq().0, "{outcome:?}");
     assert_eq!((outcome.trail, outcome.state_hash), (end.trail, engine.state_hash()));
     assert_eq!((outcome.starts, outcome.unrecorded, outcome.quarantined), (1, 0, 0));
+}
+
+#[test]
+fn a_journal_whose_first_segments_were_removed_is_replayed_from_a_snapshot() {
+    let plan = Plan { keep: Span::ZERO, ..Plan::new(Durability::Group) };
+    let disk = SimDisk::new(1);
+    let first = live(&disk, Outside::new(5, 3 * SECONDS), &plan, None);
+    assert_eq!(first.died, None);
+    let second = live(&disk, first.outside, &plan, None);
+    let begins = entries(&disk).first().cloned();
+    assert!(!matches!(begins, Some(Entry::Input(input)) if input.seq.0 == 1), "the head must be gone");
+    let outcome = replayed(&disk);
+    assert!(outcome.is_same() && outcome.after.0 > 0 && outcome.decisions > 20, "{outcome:?}");
+    assert_eq!(outcome.state_hash, second.engine.expect("it lived").state_hash());
+    let change = |_: &mut qcat_core::config::EngineConfig| Ok(());
+    let refused =
+        replay::run(Arc::new(disk), dir(), registry(), Some(&change)).expect_err("no configuration to change");
+    assert!(matches!(refused, ReplayError::NoBeginning { .. }), "{refused}");
 }
 
 #[test]

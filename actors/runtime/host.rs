@@ -9,9 +9,11 @@ use qcat_core::id::SymbolIx;
 use qcat_core::instrument::Universe;
 use qcat_core::market::MarketEvent;
 use qcat_core::time::{Span, Ts};
+use qcat_io::kept::Kept;
 use qcat_io::shell::Host;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
 use tokio::sync::Notify;
 
@@ -21,6 +23,7 @@ const SILENCE: Span = Span::from_secs(60);
 /// Notes of sessions: each kind is logged once a minute and counted always.
 #[derive(Debug, Default)]
 pub struct Notes {
+    kept: RefCell<Option<Kept>>,
     kinds: RefCell<BTreeMap<(Component, &'static str), Kind>>,
 }
 
@@ -43,6 +46,19 @@ impl Notes {
         }
         tracing::warn!(%component, code, silent = kind.silent, "{text}");
         (kind.silent, kind.logged) = (0, Some(now));
+    }
+
+    /// Keeps messages that cannot be used in this directory from here on.
+    pub fn keep_in(&self, dir: &Path) {
+        *self.kept.borrow_mut() = Some(Kept::new(dir));
+    }
+
+    /// Keeps a message that could not be used, within bounds.
+    pub fn keep(&self, component: Component, code: &'static str, frame: &[u8], now: Ts) {
+        let kept = self.kept.borrow_mut().as_mut().map_or(Ok(()), |kept| kept.keep(now, code, frame));
+        if let Err(error) = kept {
+            self.note(component, "frame_not_kept", &error.to_string(), now);
+        }
     }
 
     /// How many there were of each kind.
@@ -108,6 +124,10 @@ impl Host for LaneHost {
 
     fn learn_definitions(&self) {
         self.stale.notify_one();
+    }
+
+    fn keep(&self, code: &'static str, frame: &[u8]) {
+        self.notes.keep(self.component, code, frame, self.lane.now());
     }
 
     fn failed(&self, reason: &str) {

@@ -19,6 +19,7 @@ use actix::prelude::*;
 use qcat_core::engine::Fault;
 use qcat_core::event::{Decision, HaltReason, Scope, Station};
 use qcat_core::id::SymbolIx;
+use qcat_io::journal::SnapshotWriteError;
 use qcat_io::net::NetError;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -367,11 +368,8 @@ impl Stop {
             if let Some(part) = part {
                 self.one(at, &**part, self.plan.allowance(began.elapsed())).await;
             }
-            if *component == Component::RiskEngine
-                && let Err(error) = self.lane.finish()
-            {
-                tracing::error!(%error, "the last snapshot was not written");
-                self.update(|report| report.journal = Some(error.to_string()));
+            if *component == Component::RiskEngine {
+                self.finish();
             }
         }
         self.note_last_state();
@@ -387,6 +385,18 @@ impl Stop {
             let (seq, state_hash) = self.lane.read(|engine| (engine.seq().0, engine.state_hash()));
             tracing::info!(seq, state_hash = %format_args!("{state_hash:016x}"), "the last state");
             self.update(|report| report.last = Some(LastState { seq, state_hash }));
+        }
+    }
+
+    fn finish(&self) {
+        match self.lane.finish() {
+            Ok(()) => {}
+            Err(SnapshotWriteError::Journal(error)) => {
+                tracing::error!(%error, "the journal is not durable to its end");
+                self.update(|report| report.journal = Some(error.to_string()));
+            }
+            // The journal alone is enough to recover: nothing is lost, and the stop is in order.
+            Err(error) => tracing::error!(%error, "the last snapshot was not written: the next start takes longer"),
         }
     }
 

@@ -78,6 +78,7 @@ impl Host for LaneSide {
     fn learn_definitions(&self) {
         panic!("an order was refused by its definition");
     }
+    fn keep(&self, _code: &'static str, _frame: &[u8]) {}
     fn failed(&self, reason: &str) {
         panic!("{reason}");
     }

@@ -79,6 +79,10 @@ fn tail(disk: Arc<dyn Disk>, dir: &Path, count: usize, follow: bool) -> u8 {
         Ok(open) => open,
         Err(error) => return unreadable(&error),
     };
+    if lines.is_empty() && !follow && count > 0 {
+        eprintln!("error: {} holds no journal", dir.display());
+        return exit::DATA;
+    }
     if !print(&lines) || !follow {
         return exit::OK;
     }

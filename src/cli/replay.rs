@@ -79,6 +79,9 @@ fn change(config: &Config, recorded: &mut EngineConfig) -> Result<(), String> {
 }
 
 fn print(outcome: &Outcome) {
+    if outcome.after.0 > 0 {
+        println!("begins            behind input {}: what came before was removed", outcome.after.0);
+    }
     println!("inputs            {}", outcome.inputs);
     println!("decisions         {}", outcome.decisions);
     println!("starts            {}", outcome.starts);

@@ -2,6 +2,7 @@
 //!
 //! Order: defaults of the table, the file, the environment (`QCAT_` and the key's path). [`model`] turns the values into types.
 
+mod build;
 pub mod model;
 pub mod read;
 pub mod schema;

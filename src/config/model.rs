@@ -1,6 +1,7 @@
 //! The configuration as types. What needs instruments or assets stays text until they are known: see [`Config::engine`].
 
-use super::read::{Fault, Leaf, Values};
+use super::read::Fault;
+use super::tree::Pos;
 use qcat_core::command::MarginType;
 use qcat_core::config::{
     AccountConfig, AccountLimits, EngineConfig, OnFault, OnStop, OnStuckTrigger, ParamValue, RiskConfig,
@@ -15,9 +16,6 @@ use qcat_io::net::url::Url;
 use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// Clocks differ: how much longer than `exchange.recv_window` nobody believes that an order never arrived.
-const ABSENCE_MARGIN_MS: i64 = 1_000;
 
 /// The components that exist, in the order in which they stop.
 pub const COMPONENT_NAMES: &[&str] = &[
@@ -56,6 +54,8 @@ pub struct Config {
     pub log_level: String,
     /// The stop.
     pub shutdown: Shutdown,
+    /// Where in the file each value stands.
+    pub(super) places: BTreeMap<String, Pos>,
 }
 
 /// Where the exchange is: only these tell it from the simulator.
@@ -83,7 +83,7 @@ pub struct Exchange {
 
 impl Exchange {
     /// Every URL by its key. The schema has taken only what parses.
-    fn urls(&self) -> Vec<(&'static str, Url)> {
+    pub(super) fn urls(&self) -> Vec<(&'static str, Url)> {
         let ws = [
             ("ws_public_url", &self.ws_public_url),
             ("ws_market_url", &self.ws_market_url),
@@ -107,32 +107,32 @@ pub struct Account {
     pub api_secret: SecretString,
     /// `live`.
     pub live: bool,
-    position_mode: PositionMode,
-    multi_assets: bool,
-    margin_type: MarginType,
-    leverage: u16,
-    on_fault: OnFault,
-    triggering_bound: Span,
-    on_stuck_trigger: OnStuckTrigger,
-    limits: Limits,
+    pub(super) position_mode: PositionMode,
+    pub(super) multi_assets: bool,
+    pub(super) margin_type: MarginType,
+    pub(super) leverage: u16,
+    pub(super) on_fault: OnFault,
+    pub(super) triggering_bound: Span,
+    pub(super) on_stuck_trigger: OnStuckTrigger,
+    pub(super) limits: Limits,
 }
 
 /// Limits with amounts as text: their asset is not known yet.
 #[derive(Debug, Clone)]
-struct Limits {
-    order_notional_max: String,
-    position_notional_max: String,
-    exposure_max: String,
-    daily_loss_max: String,
-    leverage_max: Rate,
-    price_band: Rate,
-    reference_age_max: Span,
-    order_rate_max: u32,
-    order_rate_window: Span,
-    open_orders_max: u32,
-    open_conditionals_max: u32,
-    runaway_orders_max: u32,
-    runaway_window: Span,
+pub(super) struct Limits {
+    pub(super) order_notional_max: String,
+    pub(super) position_notional_max: String,
+    pub(super) exposure_max: String,
+    pub(super) daily_loss_max: String,
+    pub(super) leverage_max: Rate,
+    pub(super) price_band: Rate,
+    pub(super) reference_age_max: Span,
+    pub(super) order_rate_max: u32,
+    pub(super) order_rate_window: Span,
+    pub(super) open_orders_max: u32,
+    pub(super) open_conditionals_max: u32,
+    pub(super) runaway_orders_max: u32,
+    pub(super) runaway_window: Span,
 }
 
 /// One strategy.
@@ -148,7 +148,7 @@ pub struct Strategy {
     pub symbols: Vec<String>,
     /// Whether it runs from the start.
     pub enabled: bool,
-    on_stop: OnStop,
+    pub(super) on_stop: OnStop,
     /// Its parameters.
     pub params: BTreeMap<String, ParamValue>,
 }
@@ -181,6 +181,10 @@ pub struct Journal {
     pub market_data: String,
     /// How often a snapshot is written.
     pub snapshot_every: Span,
+    /// How long segments that no recovery needs are kept for replays.
+    pub keep: Span,
+    /// How many bytes of segments are kept for that at most.
+    pub keep_bytes: u64,
 }
 
 /// The stop.
@@ -196,159 +200,10 @@ pub struct Shutdown {
     pub order: Vec<String>,
 }
 
-/// Reads typed values by path. The schema guarantees kind and presence, so a miss is a bug of this file's paths.
-struct Get<'a> {
-    values: &'a Values,
-    base: String,
-}
-
-impl Get<'_> {
-    fn leaf(&self, key: &str) -> Option<&Leaf> {
-        self.values.get(&format!("{}{key}", self.base))
-    }
-
-    fn text(&self, key: &str) -> String {
-        match self.leaf(key) {
-            Some(Leaf::Text(text)) => text.clone(),
-            _ => String::new(),
-        }
-    }
-
-    fn bool(&self, key: &str) -> bool {
-        matches!(self.leaf(key), Some(Leaf::Bool(true)))
-    }
-
-    fn int(&self, key: &str) -> i64 {
-        match self.leaf(key) {
-            Some(Leaf::Int(number)) => *number,
-            _ => 0,
-        }
-    }
-
-    fn u32(&self, key: &str) -> u32 {
-        u32::try_from(self.int(key)).unwrap_or(u32::MAX)
-    }
-
-    fn span(&self, key: &str) -> Span {
-        match self.leaf(key) {
-            Some(Leaf::Duration(span)) => *span,
-            _ => Span::ZERO,
-        }
-    }
-
-    fn rate(&self, key: &str) -> Rate {
-        Rate::parse(self.text(key).as_bytes()).unwrap_or(Rate::ZERO)
-    }
-
-    fn texts(&self, key: &str) -> Vec<String> {
-        match self.leaf(key) {
-            Some(Leaf::Texts(texts)) => texts.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn path(&self, key: &str) -> Option<PathBuf> {
-        Some(self.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from)
-    }
-}
-
 impl Config {
-    /// Turns values into types and checks what spans several keys.
-    pub fn new(source: &str, values: &Values) -> Result<Config, Vec<Fault>> {
-        let mut faults = Vec::new();
-        let mut fault = |key: String, problem: String| {
-            faults.push(Fault { source: source.to_owned(), pos: values.pos(&key), key, problem });
-        };
-        let at = |base: &str| Get { values, base: base.to_owned() };
-        let accounts: Vec<Account> =
-            (0..values.count("accounts")).map(|n| account(&at(&format!("accounts[{n}].")))).collect();
-        for (n, account) in accounts.iter().enumerate() {
-            if accounts[..n].iter().any(|other| other.name == account.name) {
-                fault(format!("accounts[{n}].name"), format!("`{}` is the name of an earlier account", account.name));
-            }
-            for (key, problem) in account.unsupported() {
-                fault(format!("accounts[{n}].{key}"), problem);
-            }
-            let rates = [("leverage_max", account.limits.leverage_max), ("price_band", account.limits.price_band)];
-            for (key, _) in rates.iter().filter(|(_, rate)| *rate == Rate::ZERO) {
-                fault(
-                    format!("accounts[{n}].limits.{key}"),
-                    "found 0 or more than 10 decimals; it must be above 0".to_owned(),
-                );
-            }
-        }
-        if accounts.is_empty() {
-            // Without one nothing could be watched either.
-            fault("accounts".to_owned(), "at least one account is needed".to_owned());
-        }
-        let mut strategies: Vec<Strategy> = Vec::new();
-        for n in 0..values.count("strategies") {
-            let get = at(&format!("strategies[{n}]."));
-            let name = get.text("name");
-            if strategies.iter().any(|other| other.name == name) {
-                fault(format!("strategies[{n}].name"), format!("`{name}` is the name of an earlier strategy"));
-            }
-            let owner = get.text("account");
-            let found = accounts.iter().position(|account| owner.is_empty() || account.name == owner);
-            if found.is_none() {
-                let known: Vec<&str> = accounts.iter().map(|a| a.name.as_str()).collect();
-                fault(
-                    format!("strategies[{n}].account"),
-                    format!("no account is named `{owner}`; there are: {}", known.join(", ")),
-                );
-            }
-            strategies.push(strategy(&get, AccountIx(found.unwrap_or(0) as u16)));
-        }
-        let risk = RiskConfig { heartbeat: at("risk.").span("heartbeat"), budget_ttl: at("risk.").span("budget_ttl") };
-        if risk.budget_ttl <= risk.heartbeat {
-            fault(
-                "risk.budget_ttl".to_owned(),
-                "must be longer than risk.heartbeat, or budgets run out between two grants".to_owned(),
-            );
-        }
-        let (exchange, timing) = (exchange(&at("exchange.")), timing(&at("orders.")));
-        if timing.absent_after.millis() < exchange.recv_window.millis() + ABSENCE_MARGIN_MS {
-            // Else an order that the exchange may still accept could be given up, and placed once more.
-            let problem =
-                "must be longer than exchange.recv_window by at least 1s: until then a placement may still arrive";
-            fault("orders.absent_after".to_owned(), problem.to_owned());
-        }
-        for (key, url) in exchange.urls().into_iter().filter(|(_, url)| !url.is_loopback() && !url.tls) {
-            let problem =
-                format!("`{}` is on another machine and has no TLS: the API key would travel in clear", url.host);
-            fault(format!("exchange.{key}"), problem);
-        }
-        let shutdown = shutdown(&at("shutdown."));
-        if shutdown.force_shutdown_after < shutdown.shutdown_timeout {
-            fault(
-                "shutdown.force_shutdown_after".to_owned(),
-                "must not be shorter than shutdown.shutdown_timeout".to_owned(),
-            );
-        }
-        if shutdown.component_timeout.nanos() - timing.absent_after.nanos() < Span::from_secs(1).nanos() {
-            fault(
-                "shutdown.component_timeout".to_owned(),
-                "must be longer than orders.absent_after by 1s at least, or a stop cannot wait until the fate of every order is known"
-                    .to_owned(),
-            );
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        Ok(Config {
-            source: source.to_owned(),
-            name: at("app.").text("name"),
-            environment: at("app.").text("environment"),
-            exchange,
-            accounts,
-            strategies,
-            risk,
-            timing,
-            market_data: market_data(&at("market_data.")),
-            journal: journal(&at("journal.")),
-            log_level: at("logging.").text("level"),
-            shutdown,
-        })
+    /// A fault of a key of this configuration, with its place if it stands in the file.
+    pub fn fault(&self, key: String, problem: String) -> Fault {
+        Fault { source: self.source.clone(), pos: self.places.get(&key).copied(), key, problem }
     }
 
     /// What a run against an exchange needs beyond a valid file: API keys.
@@ -357,12 +212,8 @@ impl Config {
             let keys = [("api_key", &account.api_key), ("api_secret", &account.api_secret)];
             keys.into_iter().filter(|(_, secret)| secret.expose_secret().is_empty()).map(move |(key, _)| (n, key))
         });
-        let fault = |(n, key)| Fault {
-            source: self.source.clone(),
-            pos: None,
-            key: format!("accounts[{n}].{key}"),
-            problem: "is missing: the exchange needs it".to_owned(),
-        };
+        let fault =
+            |(n, key)| self.fault(format!("accounts[{n}].{key}"), "is missing: the exchange needs it".to_owned());
         let faults: Vec<Fault> = missing.map(fault).collect();
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
@@ -375,9 +226,7 @@ impl Config {
     /// The engine's configuration, now that instruments are known. Faults name strategies whose symbols do not exist.
     pub fn engine(&self, universe: &Universe) -> Result<EngineConfig, Vec<Fault>> {
         let mut faults = Vec::new();
-        let mut fault = |key: String, problem: String| {
-            faults.push(Fault { source: self.source.clone(), pos: None, key, problem });
-        };
+        let mut fault = |key: String, problem: String| faults.push(self.fault(key, problem));
         let mut strategies = Vec::new();
         for (n, strategy) in self.strategies.iter().enumerate() {
             let mut symbols = Vec::new();
@@ -430,7 +279,7 @@ impl Config {
 
 impl Account {
     /// What can be written down but not traded: refused here, so that nothing is ever sized or margined wrongly.
-    fn unsupported(&self) -> impl Iterator<Item = (&'static str, String)> {
+    pub(super) fn unsupported(&self) -> impl Iterator<Item = (&'static str, String)> {
         let text = |found, allowed| format!("found `{found}`, which is not supported yet; allowed: {allowed}");
         let hedge = (self.position_mode == PositionMode::Hedge).then(|| ("position_mode", text("hedge", "one_way")));
         let multi = self.multi_assets.then(|| ("multi_assets", text("true", "false")));
@@ -467,136 +316,5 @@ impl Account {
             triggering_bound: self.triggering_bound,
             on_stuck_trigger: self.on_stuck_trigger,
         })
-    }
-}
-
-fn exchange(get: &Get<'_>) -> Exchange {
-    Exchange {
-        rest_url: get.text("rest_url"),
-        ws_public_url: get.text("ws_public_url"),
-        ws_market_url: get.text("ws_market_url"),
-        ws_private_url: get.text("ws_private_url"),
-        ws_api_url: get.text("ws_api_url"),
-        ca_file: get.path("ca_file"),
-        recv_window: get.span("recv_window"),
-        definitions_every: get.span("definitions_every"),
-        report_timeout: get.span("report_timeout"),
-    }
-}
-
-fn account(get: &Get<'_>) -> Account {
-    Account {
-        name: get.text("name"),
-        api_key: get.text("api_key").into(),
-        api_secret: get.text("api_secret").into(),
-        live: get.bool("live"),
-        position_mode: if get.text("position_mode") == "hedge" { PositionMode::Hedge } else { PositionMode::OneWay },
-        multi_assets: get.bool("multi_assets"),
-        margin_type: if get.text("margin_type") == "isolated" { MarginType::Isolated } else { MarginType::Cross },
-        leverage: u16::try_from(get.int("leverage")).unwrap_or(1),
-        on_fault: if get.text("on_fault") == "cancel_all" { OnFault::CancelAll } else { OnFault::CancelEntries },
-        triggering_bound: get.span("triggering_bound"),
-        on_stuck_trigger: if get.text("on_stuck_trigger") == "alert" {
-            OnStuckTrigger::Alert
-        } else {
-            OnStuckTrigger::Close
-        },
-        limits: Limits {
-            order_notional_max: get.text("limits.order_notional_max"),
-            position_notional_max: get.text("limits.position_notional_max"),
-            exposure_max: get.text("limits.exposure_max"),
-            daily_loss_max: get.text("limits.daily_loss_max"),
-            leverage_max: get.rate("limits.leverage_max"),
-            price_band: get.rate("limits.price_band"),
-            reference_age_max: get.span("limits.reference_age_max"),
-            order_rate_max: get.u32("limits.order_rate_max"),
-            order_rate_window: get.span("limits.order_rate_window"),
-            open_orders_max: get.u32("limits.open_orders_max"),
-            open_conditionals_max: get.u32("limits.open_conditionals_max"),
-            runaway_orders_max: get.u32("limits.runaway_orders_max"),
-            runaway_window: get.span("limits.runaway_window"),
-        },
-    }
-}
-
-fn strategy(get: &Get<'_>, account: AccountIx) -> Strategy {
-    let params = match get.leaf("params") {
-        Some(Leaf::Params(params)) => {
-            params.iter().map(|(name, text, quoted)| (name.clone(), param(text, *quoted))).collect()
-        }
-        _ => BTreeMap::new(),
-    };
-    let on_stop = match get.text("on_stop").as_str() {
-        "leave" => OnStop::Leave,
-        "flatten" => OnStop::Flatten,
-        _ => OnStop::Cancel,
-    };
-    Strategy {
-        name: get.text("name"),
-        kind: get.text("kind"),
-        account,
-        symbols: get.texts("symbols"),
-        enabled: get.bool("enabled"),
-        on_stop,
-        params,
-    }
-}
-
-/// A parameter's value by its form; the strategy's own specification decides whether it fits.
-fn param(text: &str, quoted: bool) -> ParamValue {
-    if quoted {
-        return ParamValue::Text(text.into());
-    }
-    match text {
-        "true" => ParamValue::Bool(true),
-        "false" => ParamValue::Bool(false),
-        _ => match (text.parse::<i64>(), text.parse::<f64>()) {
-            (Ok(number), _) => ParamValue::Int(number),
-            (_, Ok(number)) if number.is_finite() => ParamValue::Float(number),
-            _ => ParamValue::Text(text.into()),
-        },
-    }
-}
-
-fn timing(get: &Get<'_>) -> Timing {
-    Timing {
-        order_timeout: get.span("timeout"),
-        query_backoff: get.span("query_backoff"),
-        query_backoff_max: get.span("query_backoff_max"),
-        absent_after: get.span("absent_after"),
-        reconcile_every: get.span("reconcile_every"),
-        reconcile_timeout: get.span("reconcile_timeout"),
-    }
-}
-
-fn market_data(get: &Get<'_>) -> MarketData {
-    let depth = get.text("depth_speed");
-    MarketData {
-        depth_millis: depth.trim_end_matches("ms").parse().unwrap_or(100),
-        silence: get.span("silence"),
-        silence_trades: get.span("silence_trades"),
-        queue: usize::try_from(get.int("queue")).unwrap_or(64),
-        step_budget: get.span("step_budget"),
-    }
-}
-
-fn journal(get: &Get<'_>) -> Journal {
-    Journal {
-        dir: get.path("dir").unwrap_or_default(),
-        durability: get.text("durability"),
-        segment_size: get.int("segment_size").unsigned_abs(),
-        market_data: get.text("market_data"),
-        snapshot_every: get.span("snapshot_every"),
-    }
-}
-
-fn shutdown(get: &Get<'_>) -> Shutdown {
-    let order = get.texts("shutdown_order");
-    let order = if order.is_empty() { COMPONENT_NAMES.iter().map(|n| (*n).to_owned()).collect() } else { order };
-    Shutdown {
-        shutdown_timeout: get.span("shutdown_timeout"),
-        component_timeout: get.span("component_timeout"),
-        force_shutdown_after: get.span("force_shutdown_after"),
-        order,
     }
 }

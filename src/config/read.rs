@@ -68,6 +68,11 @@ impl Values {
         self.leaves.get(path).and_then(|(_, pos)| *pos)
     }
 
+    /// Where each value stands that stands in the file.
+    pub(super) fn places(&self) -> BTreeMap<String, Pos> {
+        self.leaves.iter().filter_map(|(path, (_, pos))| Some((path.clone(), (*pos)?))).collect()
+    }
+
     /// The number of items of a list of sections.
     pub fn count(&self, list: &str) -> usize {
         self.lists.get(list).copied().unwrap_or(0)

@@ -260,7 +260,7 @@ pub const SCHEMA: &[Row] = &[
         "group",
         "When a command may leave: `async` once written, `group` once synced with others, `each` once synced alone.",
     ),
-    row("journal.segment_size", Kind::Int(1 << 20, 1 << 34), "268435456", "Bytes of one segment."),
+    row("journal.segment_size", Kind::Int(1 << 16, 1 << 34), "268435456", "Bytes of one segment."),
     row(
         "journal.market_data",
         Kind::Word(&["all", "conflated", "none"]),
@@ -272,6 +272,18 @@ pub const SCHEMA: &[Row] = &[
         Kind::Duration(1_000, 24 * HOUR),
         "60s",
         "How often a snapshot of the engine is written.",
+    ),
+    row(
+        "journal.keep",
+        Kind::Duration(HOUR, 87_600 * HOUR),
+        "720h",
+        "How long segments are kept for replays after no recovery needs them any more; older ones are removed.",
+    ),
+    row(
+        "journal.keep_bytes",
+        Kind::Int(1 << 20, 1 << 50),
+        "68719476736",
+        "How many bytes of segments are kept at most; beyond it the oldest that no recovery needs are removed, however young.",
     ),
     row(
         "logging.level",

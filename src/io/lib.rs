@@ -8,6 +8,7 @@ pub mod definitions;
 pub mod disk;
 pub mod history;
 pub mod journal;
+pub mod kept;
 pub mod net;
 pub mod seat;
 pub mod serve;

@@ -30,6 +30,8 @@ pub trait Host {
     fn note(&self, code: &'static str, text: &str);
     /// The exchange refused by a rule that we do not know so: its definitions are to be asked for anew.
     fn learn_definitions(&self);
+    /// Takes a message that could not be used, for a person to look at.
+    fn keep(&self, code: &'static str, frame: &[u8]);
     /// The session or one of its tasks panicked: nothing more comes of it. Whoever owns it drops it and decides on another one.
     /// Called from within the session's own calls, so it must only pass the word on.
     fn failed(&self, reason: &str);
@@ -87,7 +89,12 @@ impl<S: Session> Seat<S> {
         for action in actions.drain(..) {
             match action {
                 Action::Offer(input) => self.host.offer(input),
-                Action::Note(note) => self.host.note(note.code, &note.text),
+                Action::Note(note) => {
+                    self.host.note(note.code, &note.text);
+                    if !note.frame.is_empty() {
+                        self.host.keep(note.code, &note.frame);
+                    }
+                }
                 Action::LearnDefinitions => self.host.learn_definitions(),
                 other => act(other),
             }

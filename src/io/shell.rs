@@ -305,6 +305,7 @@ mod tests {
         fn offer(&self, _input: Input) {}
         fn note(&self, _code: &'static str, _text: &str) {}
         fn learn_definitions(&self) {}
+        fn keep(&self, _code: &'static str, _frame: &[u8]) {}
         fn failed(&self, reason: &str) {
             self.heard.borrow_mut().push(reason.to_owned());
         }

@@ -2,11 +2,12 @@
 
 use super::ReplayError;
 use qcat_core::engine::fold::Quarantine;
+use qcat_core::engine::snapshot::{LAYOUT, UPCASTS};
 use qcat_core::event::{Input, Station};
 use qcat_core::id::Seq;
 use qcat_io::disk::Disk;
 use qcat_io::journal::segment::FLAG_HEAD;
-use qcat_io::journal::{Entry, RawRecord, Reader, RecordKind, decode};
+use qcat_io::journal::{Entry, Options, RawRecord, Reader, RecordKind, Snapshot, decode, oldest_snapshot};
 use qcat_io::wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -15,6 +16,8 @@ use std::sync::Arc;
 /// What must be known before the first record is replayed.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
+    /// What the replay begins with when the first records are gone.
+    pub begin: Option<Snapshot>,
     /// The last record.
     pub last: u64,
     /// First record of each life, and the record of its `Input::Start`.
@@ -48,9 +51,12 @@ impl Plan {
         while let Some(record) = reader.next_raw()? {
             let number = record.header.number;
             if plan.last == 0 && number > 1 {
-                return Err(ReplayError::NoBeginning { first: number });
+                plan.begin_with(&**disk, dir, number)?;
             }
             plan.last = number;
+            if number <= plan.first() {
+                continue;
+            }
             plan.look(&mut look, record).map_err(|error| ReplayError::Wire { record: number, error })?;
         }
         if plan.last == 0 {
@@ -58,6 +64,21 @@ impl Plan {
         }
         plan.skipped.extend(look.marked.iter().map(|(seq, _)| *seq));
         Ok(plan)
+    }
+
+    /// The first records were removed: the oldest snapshot that is left stands for them.
+    fn begin_with(&mut self, disk: &dyn Disk, dir: &Path, first: u64) -> Result<(), ReplayError> {
+        let mut fits = |s: &Snapshot| s.state.parts_in(LAYOUT, UPCASTS).map(drop).map_err(|e| e.to_string());
+        let begin = oldest_snapshot(disk, dir, Options::default().engine, first, &mut fits)?;
+        let begin = begin.ok_or(ReplayError::NoBeginning { first })?;
+        self.marks.extend(begin.head.quarantine.iter().map(|mark| (0, *mark)));
+        self.begin = Some(begin);
+        Ok(())
+    }
+
+    /// The last record that is not replayed.
+    pub fn first(&self) -> u64 {
+        self.begin.as_ref().map_or(0, |begin| begin.record)
     }
 
     fn look(&mut self, look: &mut Look, record: RawRecord<'_>) -> Result<(), wire::WireError> {

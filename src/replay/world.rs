@@ -46,6 +46,14 @@ impl<'c> World<'c> {
         }
     }
 
+    /// Begins with the state after a record instead of with nothing.
+    pub fn begin_with(&mut self, record: u64, state: &Snapshot) -> Result<(), ReplayError> {
+        self.engine.restore(state, true)?;
+        self.taken.insert(record, state.clone());
+        self.base = Some(state.clone());
+        Ok(())
+    }
+
     /// The deciding node that broke at the last input, if one did.
     pub fn broken(&self) -> Option<Fault> {
         self.broken
@@ -97,7 +105,7 @@ impl<'c> World<'c> {
             self.taken.insert(record, self.engine.snapshot());
         }
         match plan.noted.get(&record) {
-            Some(0) => self.base = None,
+            Some(0) if plan.begin.is_none() => self.base = None,
             Some(stored) => {
                 self.base = self.taken.get(stored).cloned().or(self.base.take());
                 while self.taken.len() > TAKEN_MAX {

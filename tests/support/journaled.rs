@@ -297,13 +297,13 @@ impl Recorder for Keeper {
 
 fn options(plan: &Plan) -> Options {
     Options {
-        program: "test".to_owned(),
         durability: plan.durability,
         market_data: plan.market_data,
         segment_size: 24 << 10,
         emergency_size: 4 << 10,
         sync_by: SyncBy::Caller,
         keep_snapshots: 2,
+        keep: plan.keep,
         ..Options::default()
     }
 }
@@ -343,11 +343,20 @@ pub struct Plan {
     pub reload: Option<(usize, EngineConfig)>,
     pub snapshots: bool,
     pub market_data: MarketData,
+    /// How long segments are kept that no recovery needs.
+    pub keep: Span,
 }
 
 impl Plan {
     pub fn new(durability: Durability) -> Plan {
-        Plan { durability, kind: "small", reload: None, snapshots: true, market_data: MarketData::All }
+        Plan {
+            durability,
+            kind: "small",
+            reload: None,
+            snapshots: true,
+            market_data: MarketData::All,
+            keep: Options::default().keep,
+        }
     }
 }
 

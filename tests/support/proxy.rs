@@ -27,6 +27,10 @@ pub struct Proxy {
     number: Cell<u64>,
     /// What the exchange says, and what the daemon hears instead: texts of the same length.
     rewrites: RefCell<Vec<(&'static str, &'static str)>>,
+    /// What the daemon says, and what the exchange hears instead: texts of the same length.
+    rewrites_up: RefCell<Vec<(&'static str, &'static str)>>,
+    /// Frames that come first on a WebSocket whose request begins with this, once.
+    injected: RefCell<Vec<(&'static str, Vec<u8>)>>,
     task: RefCell<Option<tokio::task::JoinHandle<()>>>,
 }
 
@@ -48,6 +52,8 @@ impl Proxy {
             breaks,
             number: Cell::new(0),
             rewrites: RefCell::default(),
+            rewrites_up: RefCell::default(),
+            injected: RefCell::default(),
             task: RefCell::default(),
         };
         let proxy = Rc::new(proxy);
@@ -72,14 +78,43 @@ impl Proxy {
         *self.rewrites.borrow_mut() = rewrites.to_vec();
     }
 
-    fn rewritten(&self, bytes: &mut [u8]) {
-        for (from, to) in self.rewrites.borrow().iter() {
-            for at in 0..(bytes.len() + 1).saturating_sub(from.len()) {
-                if bytes[at..].starts_with(from.as_bytes()) {
-                    bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
-                }
-            }
+    /// From here on the exchange hears something else than the daemon says.
+    pub fn rewrite_up(&self, rewrites: &[(&'static str, &'static str)]) {
+        assert!(rewrites.iter().all(|(from, to)| from.len() == to.len()), "a body's length is told before it");
+        *self.rewrites_up.borrow_mut() = rewrites.to_vec();
+    }
+
+    /// The next WebSocket whose request begins with this hears these texts first.
+    pub fn inject(&self, request: &'static str, texts: &[&[u8]]) {
+        let mut frames = Vec::new();
+        for text in texts {
+            let length = u16::try_from(text.len()).expect("short frames");
+            frames.extend([0x81, 126]);
+            frames.extend(length.to_be_bytes());
+            frames.extend(*text);
         }
+        self.injected.borrow_mut().push((request, frames));
+    }
+
+    /// The answer to an upgrade, with what was injected behind it.
+    fn with_injected(&self, request: &str, mut bytes: Vec<u8>) -> Vec<u8> {
+        let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4);
+        let mut injected = self.injected.borrow_mut();
+        if let (Some(head), Some(at)) = (head, injected.iter().position(|(which, _)| request.starts_with(which)))
+            && bytes.starts_with(b"HTTP/1.1 101")
+        {
+            let (_, frames) = injected.remove(at);
+            bytes.splice(head..head, frames);
+        }
+        bytes
+    }
+
+    fn rewritten(&self, bytes: &mut [u8]) {
+        rewrite(bytes, &self.rewrites.borrow());
+    }
+
+    fn rewritten_up(&self, bytes: &mut [u8]) {
+        rewrite(bytes, &self.rewrites_up.borrow());
     }
 
     /// Connections so far whose request begins with this.
@@ -88,11 +123,24 @@ impl Proxy {
     }
 }
 
+fn rewrite(bytes: &mut [u8], rewrites: &[(&'static str, &'static str)]) {
+    for (from, to) in rewrites {
+        for at in 0..(bytes.len() + 1).saturating_sub(from.len()) {
+            if bytes[at..].starts_with(from.as_bytes()) {
+                bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+            }
+        }
+    }
+}
+
 async fn pass(proxy: Weak<Proxy>, mut client: TcpStream, to: SocketAddr) {
     let Ok(mut exchange) = TcpStream::connect(to).await else { return };
     let (mut up, mut down) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     let Ok(first @ 1..) = client.read(&mut up).await else { return };
     let request = String::from_utf8_lossy(&up[..first.min(64)]).into_owned();
+    if let Some(proxy) = proxy.upgrade() {
+        proxy.rewritten_up(&mut up[..first]);
+    }
     let Some(mut breaks) = proxy.upgrade().map(|proxy| {
         proxy.seen.borrow_mut().push(request.clone());
         let mut breaks = proxy.breaks.subscribe();
@@ -118,6 +166,9 @@ async fn pass(proxy: Weak<Proxy>, mut client: TcpStream, to: SocketAddr) {
             }
             read = client.read(&mut up) => {
                 let Ok(n @ 1..) = read else { return };
+                if let Some(proxy) = proxy.upgrade() {
+                    proxy.rewritten_up(&mut up[..n]);
+                }
                 if exchange.write_all(&up[..n]).await.is_err() {
                     return;
                 }
@@ -130,7 +181,12 @@ async fn pass(proxy: Weak<Proxy>, mut client: TcpStream, to: SocketAddr) {
                 if garbled {
                     down[..n].fill(0xff);
                 }
-                if client.write_all(&down[..n]).await.is_err() {
+                let said = down[..n].to_vec();
+                let said = match proxy.upgrade() {
+                    Some(proxy) => proxy.with_injected(&request, said),
+                    None => said,
+                };
+                if client.write_all(&said).await.is_err() {
                     return;
                 }
             }

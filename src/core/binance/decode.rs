@@ -18,6 +18,7 @@ pub mod definitions;
 mod fields;
 pub mod market;
 pub mod orders;
+mod possible;
 pub mod rest;
 pub mod scan;
 pub mod user;
@@ -89,6 +90,12 @@ pub enum Problem {
     /// An asset without a definition.
     #[error("is an asset without a definition")]
     Asset,
+    /// A price that must be above 0.
+    #[error("is not above 0")]
+    NotPositive,
+    /// A time that cannot have come yet.
+    #[error("is more than a day ahead of this machine's clock; one of the two clocks is wrong")]
+    Ahead,
     /// An event of an account on a connection that has none.
     #[error("came on a connection without an account")]
     NoAccount,

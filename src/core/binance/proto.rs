@@ -94,6 +94,8 @@ pub struct Note {
     pub code: &'static str,
     /// The facts.
     pub text: String,
+    /// What was received and could not be used, to be kept; empty: nothing.
+    pub frame: Box<[u8]>,
 }
 
 /// What the shell tells a session.

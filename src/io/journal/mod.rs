@@ -11,6 +11,7 @@ mod open;
 pub mod owner;
 mod reader;
 mod retained;
+mod retire;
 mod scan;
 pub mod segment;
 mod snapshot;
@@ -27,12 +28,13 @@ pub use qcat_core::engine::snapshot::Snapshot as State;
 pub use reader::{Corruption, Entry, NotReplayable, RawRecord, ReadError, Reader, decode};
 pub use scan::Proof;
 pub use segment::{MarketData, RecordHeader, RecordKind};
-pub use snapshot::{PendingSnapshot, SkippedSnapshot, Snapshot, SnapshotWriteError};
+pub use snapshot::{PendingSnapshot, SkippedSnapshot, Snapshot, SnapshotWriteError, oldest_snapshot};
 pub use sync::Waker;
 pub use writer::{AppendError, Journal};
 
 use qcat_core::event::{Decision, Input, OperatorCommand};
 use qcat_core::order::Intent;
+use qcat_core::time::Span;
 use std::time::Duration;
 
 /// When a command may leave.
@@ -78,8 +80,12 @@ pub struct Options {
     pub sync_interval: Duration,
     /// How many bytes may wait for a sync before an append waits too.
     pub unsynced_max: usize,
-    /// How many snapshots are kept, one at least.
+    /// How many of the newest snapshots are kept, two at least, with all records behind the oldest of them.
     pub keep_snapshots: usize,
+    /// How long segments are kept for replays beyond that.
+    pub keep: Span,
+    /// How many bytes of segments are kept for replays at most.
+    pub keep_bytes: u64,
 }
 
 impl Default for Options {
@@ -95,6 +101,8 @@ impl Default for Options {
             sync_interval: Duration::from_millis(50),
             unsynced_max: 64 << 20,
             keep_snapshots: 3,
+            keep: Span::from_secs(30 * 24 * 3600),
+            keep_bytes: 64 << 30,
         }
     }
 }

@@ -73,6 +73,14 @@ pub enum OpenError {
         /// Last record in the journal.
         last: u64,
     },
+    /// There is no room to begin.
+    #[error("the disk is full: a segment of {size} bytes does not fit into {}; free space", .dir.display())]
+    Full {
+        /// The data directory.
+        dir: PathBuf,
+        /// Bytes of a segment.
+        size: u64,
+    },
     /// The journal cannot be written.
     #[error(transparent)]
     Append(#[from] AppendError),
@@ -246,7 +254,11 @@ impl Journal {
             journal.active = Some(Active { file, offset, capacity });
         } else {
             // The market data setting stands in the segment's header, so another one begins a segment.
-            journal.begin_segment(survey.next, Priority::Emergency)?;
+            let (dir, size) = (journal.dir.clone(), journal.options.segment_size);
+            journal.begin_segment(survey.next, Priority::Emergency).map_err(|error| match error {
+                AppendError::DiskFull => OpenError::Full { dir, size },
+                other => other.into(),
+            })?;
             journal.fill_active()?;
             journal.shared.sync();
             if let Some(error) = journal.shared.take_error() {

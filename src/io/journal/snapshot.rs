@@ -6,6 +6,7 @@
 //! a reason, and an older one or the whole journal takes its place.
 
 use super::head::Head;
+use super::retire::{Keep, retire};
 use super::segment::{Place, inspect};
 use super::sync::Shared;
 use crate::disk::{Disk, DiskError};
@@ -82,7 +83,8 @@ pub struct PendingSnapshot {
     pub(super) dir: PathBuf,
     pub(super) bytes: Vec<u8>,
     pub(super) record: u64,
-    pub(super) keep: usize,
+    pub(super) at: Ts,
+    pub(super) keep: Keep,
 }
 
 impl PendingSnapshot {
@@ -91,8 +93,19 @@ impl PendingSnapshot {
         self.record
     }
 
-    /// Writes it durably and removes the oldest ones.
+    /// Writes it durably, then removes what is not kept any more: on a full disk too, where that makes room.
     pub fn write(self) -> Result<(), SnapshotWriteError> {
+        let stored = self.store();
+        match &stored {
+            Ok(()) => {}
+            Err(SnapshotWriteError::Disk(error)) if error.is_full() => {}
+            Err(_) => return stored,
+        }
+        retire(&*self.disk, &self.dir, &self.keep, self.at)?;
+        stored
+    }
+
+    fn store(&self) -> Result<(), SnapshotWriteError> {
         let durable = self.shared.durable.load(Ordering::Acquire);
         if durable < self.record {
             return Err(SnapshotWriteError::NotDurable { record: self.record, durable });
@@ -107,20 +120,16 @@ impl PendingSnapshot {
         file.sync_data()?;
         self.disk.rename(&temporary, &self.dir.join(name(self.record)))?;
         self.disk.sync_dir(&self.dir)?;
-        let records = stored(&*self.disk, &self.dir)?;
-        for old in records.iter().rev().skip(self.keep.max(1)) {
-            self.disk.remove(&self.dir.join(name(*old)))?;
-        }
         Ok(())
     }
 }
 
-fn name(record: u64) -> String {
+pub(super) fn name(record: u64) -> String {
     format!("snapshot-{record:020}.snap")
 }
 
 /// Records of the stored snapshots, rising.
-fn stored(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, DiskError> {
+pub(super) fn stored(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, DiskError> {
     let digits = |name: &String| name.strip_prefix("snapshot-")?.strip_suffix(".snap")?.parse().ok();
     Ok(disk.list(dir)?.iter().filter_map(digits).collect())
 }
@@ -184,15 +193,29 @@ impl Snapshot {
     }
 }
 
+/// Says whether a snapshot can be restored, or why not.
+pub type Fits<'f> = dyn FnMut(&Snapshot) -> Result<(), String> + 'f;
+
 /// The newest snapshot that `fits`, and those that were skipped, newest first.
 pub(super) fn newest(
     disk: &dyn Disk,
     dir: &Path,
     engine: u16,
-    fits: &mut dyn FnMut(&Snapshot) -> Result<(), String>,
+    fits: &mut Fits<'_>,
+) -> Result<(Option<Snapshot>, Vec<SkippedSnapshot>), DiskError> {
+    newest_of(disk, dir, engine, &stored(disk, dir)?, fits)
+}
+
+/// The same of these records only, which rise.
+pub(super) fn newest_of(
+    disk: &dyn Disk,
+    dir: &Path,
+    engine: u16,
+    records: &[u64],
+    fits: &mut Fits<'_>,
 ) -> Result<(Option<Snapshot>, Vec<SkippedSnapshot>), DiskError> {
     let mut skipped = Vec::new();
-    for record in stored(disk, dir)?.into_iter().rev() {
+    for record in records.iter().rev().copied() {
         let path = dir.join(name(record));
         let snapshot = read(disk, &path)?;
         let usable = decode(engine, &snapshot).and_then(|s| {
@@ -207,6 +230,22 @@ pub(super) fn newest(
         }
     }
     Ok((None, skipped))
+}
+
+/// The oldest snapshot that `fits` behind which no record of a journal that begins with record `first` is missing.
+pub fn oldest_snapshot(
+    disk: &dyn Disk,
+    dir: &Path,
+    engine: u16,
+    first: u64,
+    fits: &mut Fits<'_>,
+) -> Result<Option<Snapshot>, DiskError> {
+    for record in stored(disk, dir)?.into_iter().filter(|record| record.saturating_add(1) >= first) {
+        if let (Some(snapshot), _) = newest_of(disk, dir, engine, &[record], fits)? {
+            return Ok(Some(snapshot));
+        }
+    }
+    Ok(None)
 }
 
 fn read(disk: &dyn Disk, path: &Path) -> Result<Vec<u8>, DiskError> {

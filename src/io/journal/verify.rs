@@ -66,6 +66,9 @@ impl fmt::Display for Report {
             };
             writeln!(f, "{}: {records}", segment.path.display())?;
         }
+        if let Some(first) = self.segments.iter().find_map(|segment| segment.first_record).filter(|first| *first > 1) {
+            writeln!(f, "begins with record {first}: what came before was removed, a snapshot stands for it")?;
+        }
         for (kind, count) in &self.records {
             writeln!(f, "{kind:?}: {count}")?;
         }

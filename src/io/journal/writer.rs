@@ -2,6 +2,7 @@
 
 use super::head::{Head, is_head_input, write_mark};
 use super::retained::Retained;
+use super::retire::Keep;
 use super::segment::{
     FLAG_HEAD, PAYLOAD_MAX, RECORD_HEADER, RecordHeader, RecordKind, SEGMENT_HEADER, SegmentHeader, begin_record,
     finish_record, segment_name,
@@ -230,7 +231,14 @@ impl Journal {
             dir: self.dir.clone(),
             bytes: encode(self.options.engine, &snapshot)?,
             record: snapshot.record,
-            keep: self.options.keep_snapshots,
+            at: snapshot.state.at,
+            keep: Keep {
+                engine: self.options.engine,
+                program: self.options.program.clone(),
+                snapshots: self.options.keep_snapshots,
+                age: self.options.keep,
+                bytes: self.options.keep_bytes,
+            },
         })
     }
 

@@ -1,6 +1,7 @@
 //! Market events by serde: the judge of what is right, and the way of the kinds that are not hot.
 
 use super::fields::{Place, wire};
+use super::possible::{is_possible, refuse};
 use super::wire::{Reader, Scalar, Text};
 use super::{DecodeError, Frame, Problem, parse};
 use crate::id::TradeId;
@@ -31,12 +32,14 @@ pub(super) fn decode(
         },
         _ => return None,
     };
-    Some(result.map(|parts| frame(parts, receive_time)))
+    Some(result.and_then(|parts| frame(kind, parts, receive_time)))
 }
 
-fn frame((instrument, exchange_time, event): Parts<'_>, receive_time: Ts) -> Frame {
+fn frame(kind: &str, parts: Parts<'_>, receive_time: Ts) -> Result<Frame, DecodeError> {
+    let (instrument, exchange_time, event) = parts;
     let symbol = instrument.symbol;
-    Frame::Market(MarketInput { symbol, exchange_time, receive_time, derived: false, event })
+    let input = MarketInput { symbol, exchange_time, receive_time, derived: false, event };
+    if is_possible(&input) { Ok(Frame::Market(input)) } else { Err(refuse(kind, instrument, &input)) }
 }
 
 type Parts<'u> = (&'u Instrument, Ts, MarketEvent);
@@ -211,7 +214,7 @@ pub(super) fn kline_at(place: Place<'_>, universe: &Universe, receive_time: Ts) 
     let mut event = KlineEvent::default();
     place.event(&mut event)?;
     let parts = kline(Reader { kind: "kline", universe }, &event).ok()??;
-    Some(frame(parts, receive_time))
+    frame("kline", parts, receive_time).ok()
 }
 
 fn kline<'u>(r: Reader<'u>, w: &KlineEvent<'_>) -> Result<Option<Parts<'u>>, DecodeError> {

@@ -34,7 +34,7 @@ pub fn scan(bytes: &[u8], universe: &Universe, receive_time: Ts) -> Option<Marke
         cursor.expect(b'}')?;
     }
     cursor.at_end()?;
-    Some(input)
+    super::possible::is_possible(&input).then_some(input)
 }
 
 /// Which event it is.

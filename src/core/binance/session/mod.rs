@@ -36,5 +36,5 @@ pub struct World<'a> {
 pub(super) fn note(out: &mut Vec<Action>, code: &'static str, facts: impl std::fmt::Display, bytes: &[u8]) {
     let sample = String::from_utf8_lossy(&bytes[..bytes.len().min(256)]).into_owned();
     let text = if sample.is_empty() { facts.to_string() } else { format!("{facts}: {sample}") };
-    out.push(Action::Note(Note { code, text }));
+    out.push(Action::Note(Note { code, text, frame: bytes.into() }));
 }
