@@ -5,7 +5,7 @@ use super::{Cancel, CancelStage, Leg, Order, Phase, Step, backoff};
 use crate::config::Timing;
 use crate::num::{Price, Quantity};
 use crate::order::{ConditionalReport, ConditionalStatus, End, ExecutionType, OrderReport, OrderStatus};
-use crate::time::Ts;
+use crate::time::{Span, Ts};
 use std::cmp::Ordering;
 
 /// What is compared to tell whether a report moved anything.
@@ -370,7 +370,8 @@ impl Order {
             ask.absents = ask.absents.saturating_add(1);
         }
         ask.command = None;
-        let proof_from = self.sent_at.plus(timing.absent_after);
+        // Until `absent_after` has passed, and at that moment itself, the order may still arrive behind the question.
+        let proof_from = self.sent_at.plus(timing.absent_after).plus(Span::from_millis(1));
         ask.next_at = now.plus(backoff(timing, ask.attempts));
         if now < proof_from {
             // The first question that proves something is not put off by a pause that has grown long.

@@ -102,7 +102,7 @@ fn a_silent_order_is_asked_for_with_growing_pauses_and_never_sent_again() {
             world.input(answer(&command, Answer::NoSuchOrder));
         }
     }
-    assert_eq!(asked, [5_000, 5_500, 6_500, 8_000], "absence proves nothing before eight seconds have passed");
+    assert_eq!(asked, [5_000, 5_500, 6_500, 8_001], "absence proves nothing before eight seconds have passed");
     assert_eq!(world.desk.unknown_count(), 0);
 }
 

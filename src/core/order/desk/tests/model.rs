@@ -166,10 +166,10 @@ impl Model {
 
     /// A request arrives within `absent_after` or not at all: that is what the proof of absence rests on.
     fn may_wait(&self) -> bool {
-        let late = Span::from_secs(9);
+        let late = crate::config::Timing::default().absent_after;
         self.world
             .next_timer()
-            .is_some_and(|at| self.requests.iter().all(|(sent, command)| is_question(command) || at < sent.plus(late)))
+            .is_some_and(|at| self.requests.iter().all(|(sent, command)| is_question(command) || at <= sent.plus(late)))
     }
 
     fn act(&mut self, action: Action) {
