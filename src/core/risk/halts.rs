@@ -54,6 +54,23 @@ impl Halts {
             .find_map(|scope| self.reason(scope).map(|reason| (scope, reason)))
     }
 
+    /// The same for an exit. A stop of the daemon does not keep it back: in a stop strategies leave the market.
+    pub fn blocking_exit(
+        &self,
+        account: AccountIx,
+        symbol: SymbolIx,
+        strategy: StrategyIx,
+    ) -> Option<(Scope, HaltReason)> {
+        [Scope::All, Scope::Account(account), Scope::Symbol(symbol), Scope::Strategy(strategy)]
+            .into_iter()
+            .find_map(|scope| self.lasting(scope).map(|reason| (scope, reason)))
+    }
+
+    /// The first reason of a scope that is not a stop of the daemon.
+    pub fn lasting(&self, scope: Scope) -> Option<HaltReason> {
+        self.scopes.get(&scope)?.iter().copied().find(|reason| *reason != HaltReason::Stopping)
+    }
+
     /// The first reason of a scope.
     pub fn reason(&self, scope: Scope) -> Option<HaltReason> {
         self.scopes.get(&scope).and_then(|reasons| reasons.first().copied())

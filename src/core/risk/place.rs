@@ -81,7 +81,10 @@ impl Gate {
     ) -> Result<(), Refusal> {
         let symbol = wish.instrument.symbol;
         let verdict = (|| {
-            self.check_new_risk(wish.strategy, symbol, settings, context)?;
+            if let Some((scope, reason)) = self.state.halts.blocking_exit(self.account, symbol, wish.strategy) {
+                return Err(Refusal::Halted { scope, reason });
+            }
+            self.check_granted(symbol, settings, context)?;
             reduce::check_owed(&self.state.holds, wish)?;
             if Prices::of(context, self.account, symbol).fresh.is_none() {
                 return Err(Refusal::NoReferencePrice(symbol));
@@ -128,10 +131,15 @@ impl Gate {
         settings: &AccountConfig,
         context: &Context<'_>,
     ) -> Result<(), Refusal> {
-        let account = self.account;
-        if let Some((scope, reason)) = self.state.halts.blocking(account, symbol, strategy) {
+        if let Some((scope, reason)) = self.state.halts.blocking(self.account, symbol, strategy) {
             return Err(Refusal::Halted { scope, reason });
         }
+        self.check_granted(symbol, settings, context)
+    }
+
+    /// Trust, budget and the day's loss.
+    fn check_granted(&self, symbol: SymbolIx, settings: &AccountConfig, context: &Context<'_>) -> Result<(), Refusal> {
+        let account = self.account;
         if !self.state.trusted {
             return Err(Refusal::Untrusted(account));
         }

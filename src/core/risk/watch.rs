@@ -201,8 +201,9 @@ impl Risk {
     /// Whether an account may add risk at all.
     fn may_add(&self, account: AccountIx, context: &Context<'_>) -> bool {
         let Some(settings) = context.config.account(account) else { return false };
+        // In a stop of the daemon the gate refuses what is new, but strategies may leave the market.
         let halted =
-            [Scope::All, Scope::Account(account)].iter().any(|scope| self.state.halts.reason(*scope).is_some());
+            [Scope::All, Scope::Account(account)].iter().any(|scope| self.state.halts.lasting(*scope).is_some());
         settings.trading && !halted && self.affordable(account, settings).is_some()
     }
 

@@ -487,6 +487,32 @@ fn reductions_of_a_shared_symbol_fit_together() {
     assert_eq!(ask(&mut world, true, limit(10_100), 100), Err("reduce_only_too_large"));
 }
 
+/// Strategies that offset each other leave the market when the daemon stops, one after the other; at any other halt the account
+/// is flat, and stays so.
+#[test]
+fn strategies_that_offset_each_other_can_leave_in_a_stop_only() {
+    for (reason, expect) in [(HaltReason::Stopping, "sent"), (HaltReason::KillSwitch, "halted")] {
+        let mut world = World::new();
+        world.position(1, SHARED, 400);
+        world.position(2, SHARED, -400);
+        world.tell(&Event::Halted { scope: Scope::All, reason });
+        let exit = world.order(1, Side::Sell, 400, Terms::Market);
+        let asked = world.place(OrderIntent { reduce_only: true, ..exit });
+        assert_eq!(asked.as_ref().map_or_else(|refusal| refusal.code(), |_| "sent"), expect);
+        assert_eq!(world.buy(1, 200), "halted", "and nothing else");
+        if let Ok(order) = asked {
+            assert!(!order.send_reduce_only, "the account is flat");
+            let key = crate::id::OrderKey::Ours(order.intent.id);
+            world.tell(&Event::Fill(fill(1, SHARED, key, Side::Sell, 400, 10_000)));
+            world.tell(&Event::Order(update(&order, 400, OrderState::Done(End::Filled))));
+            let exit = world.order(2, Side::Buy, 400, Terms::Market);
+            let second = world.place(OrderIntent { reduce_only: true, ..exit });
+            let second = second.map(|order| order.send_reduce_only).map_err(|refusal| refusal.to_string());
+            assert_eq!(second, Ok(true), "the account is short by it now");
+        }
+    }
+}
+
 /// A strategy's exit is new risk where the account has no such position, and what only somebody else closed is not opened again.
 #[test]
 fn an_exit_that_the_account_does_not_cover_is_new_risk() {
