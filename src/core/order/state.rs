@@ -11,11 +11,12 @@ use crate::command::{CommandId, CommandKind, Query};
 use crate::config::Timing;
 use crate::id::{AccountIx, ClientOrderId, OrderKey, StrategyIx, SymbolIx, VenueOrderId};
 use crate::num::{Price, Quantity, Side};
-use crate::order::{ConditionalReport, End, NewOrder, OrderReport, OrderState, OrderUpdate, PositionSide, Terms};
+use crate::order::{End, OrderState, OrderUpdate, PositionSide, Terms};
 use crate::time::{Span, Ts};
 use serde::{Deserialize, Serialize};
 
 mod merge;
+mod origin;
 pub use merge::Absence;
 
 /// What a report did to an order.
@@ -193,119 +194,6 @@ pub struct Order {
 }
 
 impl Order {
-    /// An order that the gate passed and that is about to be sent.
-    pub fn placed(order: &NewOrder, now: Ts) -> Order {
-        let intent = &order.intent;
-        Order {
-            account: intent.id.account,
-            strategy: intent.id.strategy,
-            symbol: intent.symbol,
-            key: OrderKey::Ours(intent.id),
-            side: intent.side,
-            position_side: intent.position_side,
-            reduce_only: intent.reduce_only,
-            enforced: order.is_enforced(),
-            terms: intent.terms,
-            price: intent.terms.limit_price().unwrap_or(Price::ZERO),
-            quantity: intent.quantity,
-            phase: Phase::InFlight,
-            leg: if intent.terms.is_conditional() { Leg::Waiting } else { Leg::Plain },
-            algo_id: None,
-            venue_id: None,
-            child_key: None,
-            reported: Quantity::ZERO,
-            booked: Quantity::ZERO,
-            adopted: false,
-            accepted: false,
-            settle: false,
-            stuck: false,
-            sent_at: now,
-            changed_at: now,
-            answered_at: Ts::ZERO,
-            venue_time: Ts::ZERO,
-            venue_born: None,
-            place: None,
-            cancel: None,
-            modify: None,
-            ask: None,
-        }
-    }
-
-    /// An ordinary order that nobody here placed. Of the fills that the report counts, `carried` is still to be booked; the
-    /// others are taken as booked: they precede us, or the trade history brings them.
-    pub fn adopted(report: &OrderReport, carried: Quantity, now: Ts) -> Order {
-        Order {
-            account: report.account,
-            strategy: StrategyIx::EXTERNAL,
-            symbol: report.symbol,
-            key: report.key,
-            side: report.side,
-            position_side: report.position_side,
-            reduce_only: report.reduce_only,
-            enforced: report.reduce_only,
-            terms: report.terms,
-            price: report.terms.limit_price().unwrap_or(Price::ZERO),
-            quantity: report.quantity,
-            phase: Phase::Unknown,
-            leg: Leg::Plain,
-            algo_id: None,
-            venue_id: Some(report.venue_id),
-            child_key: None,
-            reported: report.filled.saturating_sub(carried),
-            booked: report.filled.saturating_sub(carried),
-            adopted: true,
-            accepted: false,
-            settle: false,
-            stuck: false,
-            sent_at: now,
-            changed_at: now,
-            answered_at: Ts::ZERO,
-            venue_time: Ts::ZERO,
-            venue_born: None,
-            place: None,
-            cancel: None,
-            modify: None,
-            ask: None,
-        }
-    }
-
-    /// A conditional order that nobody here placed.
-    pub fn adopted_conditional(report: &ConditionalReport, now: Ts) -> Order {
-        Order {
-            account: report.account,
-            strategy: StrategyIx::EXTERNAL,
-            symbol: report.symbol,
-            key: report.key,
-            side: report.side,
-            position_side: report.position_side,
-            reduce_only: report.reduce_only || report.terms.close_position,
-            enforced: report.reduce_only || report.terms.close_position,
-            terms: Terms::Conditional(report.terms),
-            price: report.terms.limit.map_or(Price::ZERO, |(price, _)| price),
-            quantity: report.quantity,
-            phase: Phase::Unknown,
-            leg: Leg::Waiting,
-            algo_id: Some(report.venue_id),
-            venue_id: None,
-            child_key: None,
-            reported: Quantity::ZERO,
-            booked: Quantity::ZERO,
-            adopted: true,
-            accepted: false,
-            settle: false,
-            stuck: false,
-            sent_at: now,
-            changed_at: now,
-            answered_at: Ts::ZERO,
-            venue_time: Ts::ZERO,
-            venue_born: None,
-            place: None,
-            cancel: None,
-            modify: None,
-            ask: None,
-        }
-    }
-
     /// Over at the venue and everything booked: nothing is left to do.
     pub fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Ended(_)) && !self.owes()
