@@ -246,7 +246,7 @@ impl Core {
         let decisions = engine.decisions();
         match journal.append_decisions(seq, at, decisions, Priority::of_decisions(decisions)) {
             Ok(mark) => {
-                held.extend(commands(decisions).map(|command| Held { mark: Some(mark), command: command.clone() }));
+                held.extend(commands(decisions).map(|command| Held { mark: Some(mark), at, command: command.clone() }));
                 return Ok(Vec::new());
             }
             Err(AppendError::DiskFull) => {}
@@ -260,7 +260,7 @@ impl Core {
             Err(AppendError::DiskFull) => None,
             Err(error) => return Err(error),
         };
-        held.extend(commands(&kept).map(|command| Held { mark, command: command.clone() }));
+        held.extend(commands(&kept).map(|command| Held { mark, at, command: command.clone() }));
         Ok(commands(&refused).cloned().collect())
     }
 }

@@ -208,6 +208,8 @@ struct Core {
 struct Held {
     /// The record of its decision; `None`: the journal had no room even for it, and it lowers risk.
     mark: Option<Mark>,
+    /// When it was decided.
+    at: Ts,
     command: VenueCommand,
 }
 

@@ -7,7 +7,8 @@ use qcat_core::id::AccountIx;
 use std::rc::Rc;
 
 impl Inner {
-    /// Sends what may leave. The core is not borrowed while a writer is called: it may offer inputs at once.
+    /// Sends what may leave. What adds risk and has waited for longer than an order may go without a sign of life comes back
+    /// instead: its price is of the past, and the proof that it never arrived rests on this bound. The core is not borrowed while a writer is called: it may offer inputs at once.
     pub(super) fn release(&self) {
         if self.state.get() == LaneState::Closed {
             return;
@@ -21,10 +22,17 @@ impl Inner {
                     core.journal().request_sync();
                     return;
                 }
-                core.held.pop_front()
+                let bound = core.engine.config().timing.order_timeout;
+                core.held.pop_front().map(|held| (held, bound))
             };
-            if let Some(Held { command, .. }) = next {
-                self.send(command);
+            match next {
+                Some((Held { command, at, .. }, bound))
+                    if command.kind.adds_risk() && self.pace.now().since(at) > bound =>
+                {
+                    self.not_sent(&command, "it waited too long for the journal");
+                }
+                Some((Held { command, .. }, _)) => self.send(command),
+                None => return,
             }
         }
     }

@@ -61,6 +61,29 @@ fn nothing_leaves_before_the_journal_is_durable() {
 }
 
 #[test]
+fn what_waited_too_long_for_the_journal_does_not_leave_at_an_old_price() {
+    let world = World::running(&["steady"], Durability::Group, None);
+    let held = |risky: bool| world.lane.0.core.borrow().held.iter().any(|held| held.command.kind.adds_risk() == risky);
+    let bound = world.lane.read(|engine| engine.config().timing.order_timeout);
+    for (risky, late, leaves) in [(true, 1, false), (false, 1, true), (true, 0, true)] {
+        for _ in 0..4 {
+            if !held(risky) {
+                world.settle();
+                world.quote();
+                world.lane.turn();
+            }
+        }
+        assert!(held(risky));
+        let (sent, not_sent) = (world.wire.sent.borrow().len(), world.lane.view().not_sent);
+        world.clock.advance(Span::from_nanos(bound.nanos() + late));
+        world.lane.sync().unwrap();
+        assert_eq!(world.wire.sent.borrow().len() > sent, leaves, "risky {risky}, {late} ns late");
+        assert_eq!(world.lane.view().not_sent > not_sent, !leaves);
+        assert!(!held(risky));
+    }
+}
+
+#[test]
 fn with_async_commands_leave_at_once() {
     let world = World::running(&["steady"], Durability::Async, None);
     let before = world.wire.sent.borrow().len();

@@ -105,7 +105,7 @@ pub struct Modify {
     pub quantity: Quantity,
     /// The request; `None` when its fate is unknown and the order is asked for.
     pub command: Option<CommandId>,
-    /// When it was sent.
+    /// When it was sent: written, as far as that is known, else decided.
     pub sent_at: Ts,
 }
 
@@ -173,7 +173,7 @@ pub struct Order {
     pub settle: bool,
     /// The stuck-trigger alarm was given.
     pub stuck: bool,
-    /// When it was placed (or found).
+    /// When it was placed (or found): written, as far as that is known, else decided.
     pub sent_at: Ts,
     /// When something new was last learnt of it, by our clock.
     pub changed_at: Ts,
@@ -183,7 +183,7 @@ pub struct Order {
     pub venue_time: Ts,
     /// The venue's time of the first report.
     pub venue_born: Option<Ts>,
-    /// The request that placed it.
+    /// The request that places it, until it was written or is over.
     pub place: Option<CommandId>,
     /// A cancellation that is wanted.
     pub cancel: Option<Cancel>,

@@ -296,7 +296,7 @@ impl Desk {
 
     fn on_outcome(&mut self, command: CommandId, outcome: &Outcome, context: &Context<'_>, out: &mut Outbox) {
         if matches!(outcome, Outcome::Written) {
-            return;
+            return self.on_written(command, context, out);
         }
         match self.state.commands.remove(&command) {
             Some(Pending::Place(id)) => self.on_place_outcome(id, outcome, context, out),
@@ -321,7 +321,7 @@ impl Desk {
         for id in open {
             let Some(mut entry) = self.state.take(id) else { continue };
             let order = &mut entry.order;
-            order.place = None;
+            order.on_request_over(context.now);
             order.on_place_unknown(context.now);
             if matches!(order.cancel.map(|cancel| cancel.stage), Some(CancelStage::Sent { .. })) {
                 order.on_cancel_unknown(context.now);

@@ -113,6 +113,22 @@ impl Desk {
         }
     }
 
+    /// A request was handed to the socket: from here on it may arrive, so proofs that it did not count from here.
+    pub(super) fn on_written(&mut self, command: CommandId, context: &Context<'_>, out: &mut Outbox) {
+        let (id, place) = match self.state.commands.get(&command) {
+            Some(Pending::Place(id)) => (*id, true),
+            Some(Pending::Modify(id)) => (*id, false),
+            _ => return,
+        };
+        let Some(mut entry) = self.state.take(id) else { return };
+        if place {
+            entry.order.on_request_over(context.now);
+        } else {
+            entry.order.on_modify_written(command, context.now);
+        }
+        self.put(id, entry, context, out);
+    }
+
     pub(super) fn on_place_outcome(
         &mut self,
         id: OrderRef,
@@ -122,8 +138,8 @@ impl Desk {
     ) {
         let Some(mut entry) = self.state.take(id) else { return };
         let (order, now) = (&mut entry.order, context.now);
-        order.place = None;
         let asked_at = order.sent_at;
+        order.on_request_over(now);
         match outcome {
             Outcome::Rejected(error) => {
                 order.on_place_failed(End::Rejected(error.code), now);

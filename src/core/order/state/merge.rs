@@ -2,6 +2,7 @@
 #![deny(clippy::float_arithmetic)]
 
 use super::{Cancel, CancelStage, Leg, Order, Phase, Step, backoff};
+use crate::command::CommandId;
 use crate::config::Timing;
 use crate::num::{Price, Quantity};
 use crate::order::{ConditionalReport, ConditionalStatus, End, ExecutionType, OrderReport, OrderStatus};
@@ -282,6 +283,29 @@ impl Order {
         Step::Moved
     }
 
+    /// The place request was written, or will not be any more: what has not arrived yet was sent no later than now.
+    pub fn on_request_over(&mut self, now: Ts) {
+        if self.place.take().is_some() && self.phase_unconfirmed() && !self.accepted {
+            self.sent_at = self.sent_at.max(now);
+        }
+    }
+
+    /// The request that modifies it was written.
+    pub fn on_modify_written(&mut self, command: CommandId, now: Ts) {
+        if let Some(modify) = self.modify.as_mut().filter(|modify| modify.command.is_none_or(|known| known == command))
+        {
+            modify.sent_at = now;
+        }
+    }
+
+    /// From when on an answer that the venue does not know it can prove that it never arrived. A request that nobody has heard
+    /// to be written may be held back, but not for longer than an order may go without a sign of life.
+    fn proof_from(&self, timing: &Timing) -> Ts {
+        let held = if self.place.is_some() { timing.order_timeout } else { Span::ZERO };
+        // Until `absent_after` has passed, and at that moment itself, the order may still arrive behind the question.
+        self.sent_at.plus(held).plus(timing.absent_after).plus(Span::from_millis(1))
+    }
+
     /// Nobody knows what became of the place request.
     pub fn on_place_unknown(&mut self, now: Ts) -> Step {
         if self.phase != Phase::InFlight {
@@ -328,7 +352,8 @@ impl Order {
         if let Some(modify) = self.modify
             && modify.command.is_none()
         {
-            if ask.asked_at >= modify.sent_at.plus(timing.absent_after) {
+            // It may have been held back for as long as an order may go without a sign of life.
+            if ask.asked_at >= modify.sent_at.plus(timing.order_timeout).plus(timing.absent_after) {
                 self.modify = None;
             } else {
                 ask.command = None;
@@ -364,14 +389,13 @@ impl Order {
     /// The venue knows no such order. That proves something only when the order had time to arrive and was asked for twice,
     /// because the venue forgets orders only after days.
     pub fn on_absent(&mut self, timing: &Timing, now: Ts) -> Absence {
+        let proof_from = self.proof_from(timing);
         let Some(ask) = &mut self.ask else { return Absence::Unproven };
         // A question from before the newest change proves nothing: it may have been for another id.
         if ask.asked_at > self.changed_at {
             ask.absents = ask.absents.saturating_add(1);
         }
         ask.command = None;
-        // Until `absent_after` has passed, and at that moment itself, the order may still arrive behind the question.
-        let proof_from = self.sent_at.plus(timing.absent_after).plus(Span::from_millis(1));
         ask.next_at = now.plus(backoff(timing, ask.attempts));
         if now < proof_from {
             // The first question that proves something is not put off by a pause that has grown long.

@@ -2,10 +2,11 @@
 
 use super::world::{ACCOUNT, World, id, is_question, limit};
 use crate::command::{Answer, Outcome, QueryAnswer, RequestOutcome};
+use crate::config::Timing;
 use crate::event::{Event, Input};
 use crate::order::reconcile::Finding;
 use crate::order::{End, OrderState};
-use crate::time::Span;
+use crate::time::{Span, Ts};
 
 /// An order whose every question was lost with the link, for a minute.
 fn cut_off() -> World {
@@ -48,4 +49,30 @@ fn a_venue_that_answers_again_is_asked_at_once() {
     let (asked_at, orders) = (world.now, Vec::new());
     world.event(&Event::Finding(Finding::OpenOrders { account: ACCOUNT, asked_at, orders }));
     settles_at_once(world);
+}
+
+#[test]
+fn an_order_proves_absent_only_by_questions_from_after_it_was_written() {
+    let mut world = World::new();
+    world.place(limit(1, 2));
+    let place = world.one_sent().id;
+    let absent = Timing::default().absent_after;
+    let settled = |world: &mut World, until: Ts| {
+        while world.next_timer().is_some_and(|at| at < until) {
+            world.fire();
+            for command in world.take_sent() {
+                let result = Ok(Answer::NoSuchOrder);
+                world.input(Input::Answer(QueryAnswer { command: command.id, account: ACCOUNT, result }));
+            }
+        }
+        world.state(id(1)) == Some(OrderState::Done(End::NeverArrived))
+    };
+    // The journal held it back; the questions about it were asked before it left.
+    let written = world.now.plus(Span::from_secs(12));
+    assert!(!settled(&mut world, written));
+    world.now = written;
+    let outcome = Outcome::Written;
+    world.input(Input::Outcome(RequestOutcome { command: place, account: ACCOUNT, outcome }));
+    assert!(!settled(&mut world, written.plus(absent)));
+    assert!(settled(&mut world, written.plus(absent).plus(Span::from_secs(60))));
 }

@@ -92,7 +92,8 @@ fn a_silent_order_is_asked_for_with_growing_pauses_and_never_sent_again() {
     let mut world = World::new();
     world.place(limit(1, 2));
     let sent_at = world.now;
-    world.take_sent();
+    let place = world.one_sent();
+    world.input(outcome(&place, Outcome::Written));
     let mut asked = Vec::new();
     while world.state(id(1)) != Some(OrderState::Done(End::NeverArrived)) {
         world.fire();
