@@ -9,6 +9,7 @@ pub mod compare;
 pub mod config;
 pub mod daemon;
 pub mod replay;
+pub mod signals;
 pub mod sim;
 pub mod terminal;
 pub mod wire;

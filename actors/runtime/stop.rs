@@ -2,6 +2,7 @@
 
 use super::component::Component;
 use serde::Serialize;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What is wrong with a stop order.
@@ -98,6 +99,35 @@ impl Default for StopPlan {
             shutdown_timeout: Duration::from_secs(30),
             force_shutdown_after: Duration::from_secs(60),
         }
+    }
+}
+
+/// The components that are not stopped, for those outside of the trading thread. Clones are the same list.
+#[derive(Debug, Clone)]
+pub struct Unstopped(Arc<Mutex<Vec<Component>>>);
+
+impl Unstopped {
+    /// All components of a plan.
+    pub fn all(plan: &StopPlan) -> Unstopped {
+        Unstopped(Arc::new(Mutex::new(plan.order.clone())))
+    }
+
+    /// This one stopped, in time or not.
+    pub(crate) fn stopped(&self, component: Component) {
+        self.locked().retain(|other| *other != component);
+    }
+
+    /// What is left, for people.
+    pub fn text(&self) -> String {
+        let names: Vec<String> = self.locked().iter().map(ToString::to_string).collect();
+        match names.is_empty() {
+            true => "every component is stopped, the journal is not closed".to_owned(),
+            false => format!("not stopped: {}", names.join(", ")),
+        }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Vec<Component>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,7 +7,7 @@
 use super::component::{Component, ComponentView};
 use super::definitions::Definitions;
 use super::lane::{Lane, LaneEvent, LaneOwner, LaneState, LaneView, Step, Tap};
-use super::stop::{LastState, StopPlan, StopReport, StopState};
+use super::stop::{LastState, StopPlan, StopReport, StopState, Unstopped};
 use super::supervise::{Cause, Line, Managed, supervise};
 use crate::market_data_streams::{MarketDataStreams, Resync, StreamGroup};
 use crate::network_manager::{Network, NetworkManager};
@@ -70,6 +70,7 @@ struct SystemActor {
     parts: Parts,
     plan: StopPlan,
     report: Rc<RefCell<Option<StopReport>>>,
+    unstopped: Unstopped,
     orders: Line<OrderManagers>,
     ended: watch::Sender<Option<String>>,
 }
@@ -80,6 +81,7 @@ pub struct SystemHandle {
     actor: Addr<SystemActor>,
     lane: Lane,
     risk: Line<RiskEngine>,
+    unstopped: Unstopped,
     ended: watch::Receiver<Option<String>>,
 }
 
@@ -104,10 +106,12 @@ pub async fn start(options: SystemOptions) -> Result<SystemHandle, NetError> {
         Box::new(network),
     ];
     let (ended, over) = watch::channel(None);
+    let unstopped = Unstopped::all(&stop);
     let system = SystemActor {
         lane: lane.clone(),
         parts: Rc::new(parts),
         plan: stop,
+        unstopped: unstopped.clone(),
         report: Rc::default(),
         orders: orders.clone(),
         ended,
@@ -131,7 +135,7 @@ pub async fn start(options: SystemOptions) -> Result<SystemHandle, NetError> {
     }
     // Last: what the start decided finds its writers.
     lane.run();
-    Ok(SystemHandle { actor, lane, risk, ended: over })
+    Ok(SystemHandle { actor, lane, risk, unstopped, ended: over })
 }
 
 impl SystemHandle {
@@ -155,6 +159,11 @@ impl SystemHandle {
     /// Everything at one look; `None` when the system's actor is dead.
     pub async fn tree(&self) -> Option<Tree> {
         self.actor.send(GetTree).await.ok()
+    }
+
+    /// The components that are not stopped, to be read from any thread.
+    pub fn unstopped(&self) -> Unstopped {
+        self.unstopped.clone()
     }
 
     /// The kill switch: nothing that adds risk leaves from here on, and entries are cancelled.
@@ -325,11 +334,12 @@ impl Handler<StopAll> for SystemActor {
     fn handle(&mut self, _: StopAll, _: &mut Context<Self>) -> ResponseFuture<StopReport> {
         let (lane, parts, plan, report) =
             (self.lane.clone(), self.parts.clone(), self.plan.clone(), self.report.clone());
+        let unstopped = self.unstopped.clone();
         Box::pin(async move {
             let first = report.borrow().is_none();
             if first {
                 *report.borrow_mut() = Some(StopReport::pending(&plan));
-                let stop = Stop { lane, parts, plan: plan.clone(), report: report.clone() };
+                let stop = Stop { lane, parts, plan: plan.clone(), report: report.clone(), unstopped };
                 stop.run().await;
             } else {
                 while report.borrow().as_ref().is_some_and(is_under_way) {
@@ -352,6 +362,7 @@ struct Stop {
     parts: Parts,
     plan: StopPlan,
     report: Rc<RefCell<Option<StopReport>>>,
+    unstopped: Unstopped,
 }
 
 impl Stop {
@@ -414,6 +425,7 @@ impl Stop {
             left = part.abort().await;
             tracing::error!(%component, left = left.as_deref().unwrap_or("nothing"), "did not stop in time: aborted");
         }
+        self.unstopped.stopped(component);
         self.update(|report| {
             let status = &mut report.components[at];
             status.took_ms = millis(began.elapsed());

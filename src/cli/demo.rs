@@ -95,7 +95,7 @@ async fn serve(arguments: Arguments, directory: tempfile::TempDir) -> u8 {
     };
     tokio::select! {
         agreed = settled => agreed,
-        () = super::run::second_signal() => exit::FORCED,
+        () = crate::signals::stop_again() => exit::FORCED,
     }
 }
 
@@ -117,7 +117,7 @@ async fn watch(arguments: &Arguments, daemon: &Daemon) {
     let terminal = std::io::stdout().is_terminal();
     let mut tick = tokio::time::interval(Duration::from_millis(if terminal { 500 } else { 5_000 }));
     let end = tokio::time::sleep(Duration::from_secs(arguments.seconds.unwrap_or(u64::MAX / 4)));
-    let stop = super::stop_signal();
+    let stop = crate::signals::stop();
     tokio::pin!(end, stop);
     loop {
         tokio::select! {

@@ -106,18 +106,3 @@ fn log_to_stderr(level: &str) {
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).log_internal_errors(false);
     let _ = lines.with_writer(std::io::stderr).try_init();
 }
-
-/// Waits for SIGINT or SIGTERM.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(mut interrupt), Ok(mut terminate)) => {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        // Without handlers the signal ends the process by itself.
-        _ => std::future::pending().await,
-    }
-}

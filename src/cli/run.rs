@@ -3,6 +3,7 @@
 use super::{exit, print_faults};
 use crate::config::{self, Config};
 use crate::daemon::{self, Daemon};
+use crate::signals::Guard;
 use crate::wire::StartError;
 use qcat_actors::runtime::lane::LaneError;
 use qcat_core::strategy::registry::Registry;
@@ -32,11 +33,11 @@ pub fn run(arguments: &Arguments) -> u8 {
     let loaded = config::load(&arguments.config).and_then(|config| {
         config.check_credentials()?;
         crate::check_strategies(&config, &registry)?;
-        daemon::stop_plan(&config)?;
-        Ok(config)
+        let plan = daemon::stop_plan(&config)?;
+        Ok((config, plan))
     });
-    let config = match loaded {
-        Ok(config) => config,
+    let (config, plan) = match loaded {
+        Ok(loaded) => loaded,
         Err(faults) => {
             print_faults(&faults);
             return exit::CONFIG;
@@ -47,16 +48,22 @@ pub fn run(arguments: &Arguments) -> u8 {
         return exit::OK;
     }
     super::log_to_stderr(&config.log_level);
-    super::on_actix(serve(config, Arc::new(registry), arguments.resume))
+    match Guard::start(plan.force_shutdown_after(), exit::FORCED) {
+        Ok(guard) => super::on_actix(serve(config, Arc::new(registry), arguments.resume, guard)),
+        Err(error) => {
+            tracing::error!(%error, "no thread that watches over the stop");
+            exit::UNAVAILABLE
+        }
+    }
 }
 
-async fn serve(config: Config, registry: Arc<Registry>, resume: bool) -> u8 {
+async fn serve(config: Config, registry: Arc<Registry>, resume: bool, guard: Guard) -> u8 {
     actix_rt::spawn(outlive_the_terminal());
     tracing::info!(name = %config.name, environment = %config.environment, exchange = %config.exchange.rest_url,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let started = tokio::select! {
         started = Daemon::start(&config, registry) => started,
-        () = super::stop_signal() => {
+        () = guard.asked() => {
             tracing::info!("told to stop before the start was done");
             return exit::OK;
         }
@@ -68,23 +75,18 @@ async fn serve(config: Config, registry: Arc<Registry>, resume: bool) -> u8 {
             return start_code(&error);
         }
     };
+    guard.watch(daemon.system().unstopped());
     settle_halts(&daemon, resume);
     let ended = tokio::select! {
-        () = super::stop_signal() => None,
+        () = guard.asked() => None,
         reason = daemon.ended() => Some(reason),
     };
     match &ended {
         None => tracing::info!("told to stop"),
         Some(reason) => tracing::error!(%reason, "the daemon cannot go on"),
     }
-    let stopped = tokio::select! {
-        stopped = daemon.stop() => stopped,
-        () = second_signal() => {
-            tracing::warn!("told to stop again: forced");
-            return exit::FORCED;
-        }
-    };
-    match (stopped, ended) {
+    guard.arm();
+    match (daemon.stop().await, ended) {
         (daemon::Stopped::InTime, None) => exit::OK,
         (daemon::Stopped::Overran(names), _) => {
             tracing::warn!(components = %names.join(", "), "cut off");
@@ -122,10 +124,4 @@ pub fn start_code(error: &StartError) -> u8 {
         StartError::Lane { error: LaneError::NoBeginning(_), .. } => exit::DATA,
         _ => exit::UNAVAILABLE,
     }
-}
-
-/// A second signal forces; one that follows the first at once is the same wish, told to the process and to its group.
-pub(super) async fn second_signal() {
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    super::stop_signal().await;
 }

@@ -96,7 +96,7 @@ async fn serve(arguments: &Arguments, options: &SimOptions) -> u8 {
     let mut look = tokio::time::interval(std::time::Duration::from_millis(200));
     loop {
         tokio::select! {
-            _ = super::stop_signal() => return exit::OK,
+            _ = crate::signals::stop() => return exit::OK,
             _ = look.tick() => {
                 if running.server.exchange(|exchange, _, _| exchange.ended()) {
                     let sent = running.server.exchange(|exchange, _, _| exchange.sent());
