@@ -231,6 +231,13 @@ impl LaneOwner for Router {
                 tracing::error!("the disk is full: no new risk; free space; then `qcat run --resume` trades on")
             }
             LaneEvent::DiskFree => tracing::warn!("the disk has room again; halted until `qcat run --resume`"),
+            LaneEvent::ClockSet(by) => {
+                let (by, way) = (by.millis(), if by.nanos() < 0 { "back" } else { "forward" });
+                tracing::error!(
+                    by_ms = by,
+                    "the machine's clock was set {way}; timers go on without it until a restart"
+                );
+            }
             LaneEvent::SnapshotFailed(error) => tracing::error!(%error, "no snapshot was written"),
             LaneEvent::GivenUp => {
                 tracing::error!("the engine stays broken: entries are cancelled, a person has to restart the daemon");

@@ -12,6 +12,11 @@ pub trait Clock: Send + Sync + Debug {
     /// Wall time; never less than any earlier answer of the same clock, even when the machine's clock is set back.
     fn wall(&self) -> Ts;
 
+    /// What the machine's wall clock shows; it may go back.
+    fn machine(&self) -> Ts {
+        self.wall()
+    }
+
     /// Time since an arbitrary point; for timers and latencies.
     fn monotonic(&self) -> Span;
 }
@@ -38,8 +43,12 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn wall(&self) -> Ts {
+        never_less(&self.last, self.machine().nanos())
+    }
+
+    fn machine(&self) -> Ts {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        never_less(&self.last, i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
+        Ts::from_nanos(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX))
     }
 
     fn monotonic(&self) -> Span {
@@ -78,8 +87,20 @@ impl Clock for SimClock {
         never_less(&self.last, self.set.load(Ordering::Relaxed))
     }
 
+    fn machine(&self) -> Ts {
+        Ts::from_nanos(self.set.load(Ordering::Relaxed))
+    }
+
     fn monotonic(&self) -> Span {
         Span::from_nanos(self.passed.load(Ordering::Relaxed))
+    }
+}
+
+/// A time for people, in UTC.
+pub fn text(at: Ts) -> String {
+    match jiff::Timestamp::from_nanosecond(i128::from(at.nanos())) {
+        Ok(time) => format!("{time:.3}"),
+        Err(_) => format!("{} ns", at.nanos()),
     }
 }
 

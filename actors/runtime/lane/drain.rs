@@ -90,8 +90,11 @@ impl Inner {
         Turn::More
     }
 
-    /// Goes on after a failed sync, and sees to snapshots.
+    /// Looks at the wall clock, goes on after a failed sync, and sees to snapshots.
     fn maintain(&self, now: Ts) {
+        if let Some(by) = self.pace.stepped(now) {
+            self.tell(LaneEvent::ClockSet(by));
+        }
         if !matches!(self.state.get(), LaneState::Running | LaneState::Broken) {
             return;
         }

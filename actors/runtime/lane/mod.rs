@@ -112,6 +112,8 @@ pub enum LaneEvent {
     DiskFree,
     /// The journal takes nothing more; the lane is dead.
     JournalFailed(String),
+    /// The machine's wall clock was set by this much. The lane's time goes on as before.
+    ClockSet(Span),
     /// A snapshot could not be written; the journal alone is enough to recover, but it takes longer.
     SnapshotFailed(String),
     /// The engine is broken and will not be rebuilt any more: entries must be cancelled without it.
