@@ -189,7 +189,7 @@ pub const SCHEMA: &[Row] = &[
     ),
     row("accounts[].limits.runaway_window", Kind::Duration(1_000, HOUR), "30s", "The window of `runaway_orders_max`."),
     required("strategies[].name", Kind::Text, "The strategy's name here, unique."),
-    required("strategies[].kind", Kind::Text, "Which strategy: `qcat strategy list` names them."),
+    required("strategies[].kind", Kind::Text, "Which strategy: `trend_follower` or `mean_reverter`."),
     row("strategies[].account", Kind::Text, "", "The name of its account; the first account when missing."),
     required("strategies[].symbols", Kind::Texts, "Its symbols; the first is the main one."),
     row("strategies[].enabled", Kind::Bool, "true", "Whether it runs from the start."),

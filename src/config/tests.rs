@@ -30,6 +30,14 @@ fn a_small_file_is_enough_and_the_rest_has_defaults() {
 }
 
 #[test]
+fn the_table_names_every_strategy() {
+    let row = schema::SCHEMA.iter().find(|row| row.path == "strategies[].kind").expect("a row");
+    for spec in qcat_core::strategy::Registry::builtin().iter() {
+        assert!(row.doc.contains(&format!("`{}`", spec.name)), "{} is missing in: {}", spec.name, row.doc);
+    }
+}
+
+#[test]
 fn every_fault_is_told_in_one_run_with_its_place() {
     let text = "
 exchnge:
