@@ -7,9 +7,12 @@
 //! and, for `group`, a bare fdatasync of the same disk are the baselines of the run. Allocations are this thread's.
 //! Run: `cargo bench --bench tick_to_order`.
 
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "tick_to_order/world.rs"]
 mod world;
 
+use counting::allocations;
 use qcat_core::binance::decode::decode_frame;
 use qcat_core::binance::instruments;
 use qcat_core::binance::server::Feed;
@@ -21,8 +24,6 @@ use qcat_core::strategy::{
 };
 use qcat_core::time::{Span, Ts};
 use qcat_io::journal::Durability;
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::hint::black_box;
 use std::os::unix::fs::FileExt;
@@ -30,41 +31,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use world::World;
 
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-fn allocations() -> u64 {
-    ALLOCATIONS.with(Cell::get)
-}
-
-// Counting allocations needs an allocator of its own; it only passes calls on.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: counting::Counting = counting::Counting;
 
 /// Every twentieth quote an order far from the market, or the cancellation of the one before.
 struct Pulse {
