@@ -7,12 +7,15 @@
 
 #[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/fragile.rs"]
+mod fragile;
 #[path = "support/inside.rs"]
 mod inside;
 #[path = "support/proxy.rs"]
 mod proxy;
 
 use daemon::until;
+use fragile::Fragile;
 use inside::{SABOTAGE, World, run};
 use proxy::{Break, Proxy};
 use qcat::replay;
@@ -23,9 +26,7 @@ use qcat_core::binance::proto::Incoming;
 use qcat_core::engine::Observer;
 use qcat_core::event::{Event, Input, RunnerState, Station, StopReason};
 use qcat_core::id::Seq;
-use qcat_core::strategy::{
-    Needs, ParamSpec, Params, Registry, Strategy, StrategyContext, StrategyEvent, StrategySpec, mean_reverter,
-};
+use qcat_core::strategy::{ParamSpec, Params, Registry, StrategySpec, mean_reverter};
 use qcat_io::disk::RealDisk;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -37,29 +38,8 @@ const FRAGILE: StrategySpec = StrategySpec {
     name: "fragile",
     doc: "Panics on every tenth input.",
     params: mean_reverter::SPEC.params as &[ParamSpec],
-    factory: |params: &Params| {
-        Ok(Box::new(Fragile { inner: (mean_reverter::SPEC.factory)(params)?, inputs: 0 }) as Box<dyn Strategy>)
-    },
+    factory: |params: &Params| Ok(Fragile::boxed((mean_reverter::SPEC.factory)(params)?, SABOTAGE)),
 };
-
-struct Fragile {
-    inner: Box<dyn Strategy>,
-    inputs: u32,
-}
-
-impl Strategy for Fragile {
-    fn needs(&self) -> Needs {
-        self.inner.needs()
-    }
-
-    fn on(&mut self, event: &StrategyEvent<'_>, ctx: &mut StrategyContext<'_>) {
-        self.inner.on(event, ctx);
-        if let StrategyEvent::Quote { .. } = event {
-            self.inputs += 1;
-            assert!(!self.inputs.is_multiple_of(10), "{SABOTAGE}");
-        }
-    }
-}
 
 /// Panics in the ledger's next steps with a matching event.
 struct LedgerSaboteur(Arc<AtomicU32>, fn(&Event) -> bool);

@@ -2,9 +2,12 @@
 //! until reconciled, and ends in agreement with the venue.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/fragile.rs"]
+mod fragile;
 #[path = "support/world.rs"]
 mod world;
 
+use fragile::Fragile;
 use qcat_core::engine::driver::Driver;
 use qcat_core::engine::fold::Record;
 use qcat_core::engine::{Engine, Observer};
@@ -26,29 +29,8 @@ const FRAGILE: StrategySpec = StrategySpec {
     name: "fragile",
     doc: "Panics on every tenth input.",
     params: &[],
-    factory: |params: &Params| {
-        Ok(Box::new(Fragile { inner: (world::CHURNER.factory)(params)?, inputs: 0 }) as Box<dyn Strategy>)
-    },
+    factory: |params: &Params| Ok(Fragile::boxed((world::CHURNER.factory)(params)?, TENTH)),
 };
-
-struct Fragile {
-    inner: Box<dyn Strategy>,
-    inputs: u32,
-}
-
-impl Strategy for Fragile {
-    fn needs(&self) -> Needs {
-        self.inner.needs()
-    }
-
-    fn on(&mut self, event: &StrategyEvent<'_>, ctx: &mut StrategyContext<'_>) {
-        self.inner.on(event, ctx);
-        if let StrategyEvent::Quote { .. } = event {
-            self.inputs += 1;
-            assert!(!self.inputs.is_multiple_of(10), "{TENTH}");
-        }
-    }
-}
 
 fn quiet_panics() {
     static ONCE: std::sync::Once = std::sync::Once::new();

@@ -1,20 +1,21 @@
 //! A small world for tests: the simulated venue behind a lane on a simulated disk, in one thread and without sockets.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../tests/support/account.rs"]
+mod account;
+
 use super::lane::{Lane, LaneEvent, LaneOptions, LaneOwner, Recovering, RecoveryReport, Released, VenueWriter};
 use super::latch::HaltLatch;
-use qcat_core::command::{CommandKind, MarginType, VenueCommand};
-use qcat_core::config::{
-    AccountConfig, AccountLimits, EngineConfig, OnFault, OnStop, OnStuckTrigger, RiskConfig, StrategyConfig, Timing,
-};
+use qcat_core::binance::instruments;
+use qcat_core::command::{CommandKind, VenueCommand};
+use qcat_core::config::EngineConfig;
 use qcat_core::engine::Observer;
 use qcat_core::engine::driver::{Counterparty, Delivery};
 use qcat_core::event::{Input, RunnerState, StreamState};
 use qcat_core::id::{AccountIx, StrategyIx, SymbolIx, TradeId};
-use qcat_core::instrument::{ContractStatus, ContractType, InstrumentSpec, Universe};
+use qcat_core::instrument::Universe;
 use qcat_core::market::{Mark, MarketEvent, MarketInput, Quote, Trade};
 use qcat_core::num::{Money, Price, Quantity, Rate, Rounding, Side};
-use qcat_core::order::PositionMode;
 use qcat_core::strategy::param::{ParamError, Params};
 use qcat_core::strategy::registry::{Registry, StrategySpec};
 use qcat_core::strategy::{CandleNeed, Needs, Strategy, StrategyContext, StrategyEvent};
@@ -109,80 +110,17 @@ pub(crate) fn registry() -> Arc<Registry> {
 }
 
 pub(crate) fn universe() -> Universe {
-    let spec = InstrumentSpec {
-        name: "BTCUSDT".into(),
-        status: ContractStatus::Trading,
-        contract: ContractType::Perpetual,
-        base: "BTC".into(),
-        quote: "USDT".into(),
-        margin: "USDT".into(),
-        price_decimals: 2,
-        quantity_decimals: 3,
-        price: ["0.1", "1000000", "0.1"].map(Into::into),
-        lot: ["0.001", "1000", "0.001"].map(Into::into),
-        market_lot: ["0.001", "100", "0.001"].map(Into::into),
-        max_orders: Some(200),
-        max_conditional_orders: Some(10),
-        min_notional: Some("100".into()),
-        percent_price: None,
-        trigger_protect: None,
-        market_take_bound: None,
-        liquidation_fee: Rate::ZERO,
-        unknown_filters: vec![],
-        brackets: vec![],
-    };
-    let mut universe = Universe::default();
-    for definition in universe.plan(&spec).unwrap() {
-        universe.define(&definition).unwrap();
-    }
-    universe
+    instruments::builtin_universe().unwrap()
 }
 
 /// One account and strategies of the given kinds.
 pub(crate) fn config(kinds: &[&str]) -> EngineConfig {
     let margin = universe().instrument(SYMBOL).unwrap().margin;
-    let usdt = |whole: i128| Money::parse(margin, format!("{whole}").as_bytes()).unwrap();
-    let limits = AccountLimits {
-        order_notional_max: usdt(1_000_000),
-        position_notional_max: usdt(1_000_000),
-        exposure_max: usdt(1_000_000),
-        leverage_max: Rate::parse(b"10").unwrap(),
-        price_band: Rate::parse(b"0.5").unwrap(),
-        reference_age_max: qcat_core::config::REFERENCE_AGE_MAX,
-        order_rate_max: 10_000,
-        order_rate_window: Span::from_secs(10),
-        open_orders_max: 100,
-        open_conditionals_max: 10,
-        daily_loss_max: usdt(100_000),
-        runaway_orders_max: 10_000,
-        runaway_window: Span::from_secs(10),
-    };
-    let account = AccountConfig {
-        name: "main".into(),
-        trading: true,
-        position_mode: PositionMode::OneWay,
-        multi_assets: false,
-        margin_type: MarginType::Cross,
-        leverage: 20,
-        limits,
-        on_fault: OnFault::CancelEntries,
-        triggering_bound: Span::from_secs(10),
-        on_stuck_trigger: OnStuckTrigger::Close,
-    };
-    let strategy = |(at, kind): (usize, &&str)| StrategyConfig {
-        name: format!("{kind}{at}").into(),
-        kind: (*kind).into(),
-        account: ACCOUNT,
-        symbols: vec![SYMBOL],
-        params: Default::default(),
-        on_stop: OnStop::Cancel,
-        enabled: true,
-    };
+    let strategy = |(at, kind): (usize, &&str)| account::strategy(&format!("{kind}{at}"), kind, SYMBOL);
     EngineConfig {
-        accounts: vec![account],
+        accounts: vec![account::account(Money::units(margin, 1_000_000))],
         strategies: kinds.iter().enumerate().map(strategy).collect(),
-        risk: RiskConfig::default(),
-        timing: Timing::default(),
+        ..EngineConfig::default()
     }
 }
 

@@ -1,13 +1,14 @@
 //! The tape, the world that it is played to, and what a run did.
 
+#[path = "../../tests/support/account.rs"]
+mod account;
+
 use crate::{is_market, trader};
 use flate2::read::GzDecoder;
 use qcat_core::binance::decode::{Frame, decode_frame};
 use qcat_core::binance::instruments;
-use qcat_core::command::MarginType;
 use qcat_core::config::{
-    AccountConfig, AccountLimits, EngineConfig, OnFault, OnStop, OnStuckTrigger, ParamValue, RiskConfig,
-    StrategyConfig, Timing,
+    AccountConfig, AccountLimits, EngineConfig, OnStop, ParamValue, RiskConfig, StrategyConfig, Timing,
 };
 use qcat_core::engine::Engine;
 use qcat_core::engine::driver::{Driver, DriverOptions};
@@ -16,7 +17,7 @@ use qcat_core::id::{AccountIx, StrategyIx, SymbolIx};
 use qcat_core::instrument::{Definition, Universe};
 use qcat_core::market::{MarketEvent, MarketInput};
 use qcat_core::num::{Money, Rate};
-use qcat_core::order::{ExecutionType, PositionMode};
+use qcat_core::order::ExecutionType;
 use qcat_core::strategy::Registry;
 use qcat_core::time::{Span, Ts};
 use qcat_core::venue::{AccountSpec, Fees, Venue, VenueConfig};
@@ -138,43 +139,13 @@ pub fn registry() -> Arc<Registry> {
 }
 
 fn config(most: Money, past: Past) -> EngineConfig {
-    let limits = AccountLimits {
-        order_notional_max: most,
-        position_notional_max: most,
-        exposure_max: most,
-        leverage_max: Rate::from_bps(50_000),
-        price_band: Rate::from_bps(5_000),
-        reference_age_max: qcat_core::config::REFERENCE_AGE_MAX,
-        order_rate_max: 1_000_000,
-        order_rate_window: Span::from_secs(10),
-        open_orders_max: 1_000_000,
-        open_conditionals_max: 100,
-        daily_loss_max: most,
-        runaway_orders_max: 1_000_000,
-        runaway_window: Span::from_secs(10),
-    };
-    let account = AccountConfig {
-        name: "a".into(),
-        trading: true,
-        position_mode: PositionMode::OneWay,
-        multi_assets: false,
-        margin_type: MarginType::Cross,
-        leverage: 5,
-        limits,
-        on_fault: OnFault::CancelEntries,
-        triggering_bound: Span::from_secs(10),
-        on_stuck_trigger: OnStuckTrigger::Close,
-    };
+    let usual = account::account(most);
+    let limits = AccountLimits { leverage_max: Rate::from_bps(50_000), open_orders_max: 1_000_000, ..usual.limits };
+    let account = AccountConfig { leverage: 5, limits, ..usual };
     let count = |n: u32| ParamValue::Int(i64::from(n));
-    let strategy = StrategyConfig {
-        name: "t".into(),
-        kind: trader::SPEC.name.into(),
-        account: ACCOUNT,
-        symbols: vec![SymbolIx(0)],
-        params: [("resting".into(), count(past.resting)), ("ended".into(), count(past.ended))].into(),
-        on_stop: OnStop::Leave,
-        enabled: true,
-    };
+    let params = [("resting".into(), count(past.resting)), ("ended".into(), count(past.ended))].into();
+    let usual = account::strategy("t", trader::SPEC.name, SymbolIx(0));
+    let strategy = StrategyConfig { params, on_stop: OnStop::Leave, ..usual };
     // A reconciliation compares every open order and a year passes on the tape: that is another measure.
     let timing = Timing { reconcile_every: Span::from_secs(10 * 365 * 86_400), ..Timing::default() };
     EngineConfig { accounts: vec![account], strategies: vec![strategy], risk: RiskConfig::default(), timing }

@@ -2,10 +2,11 @@
 //! when the journal lets them; a life ends where the disk does, and the next one recovers from what is left.
 #![allow(dead_code)]
 
-use qcat_core::command::{Answer, CommandKind, MarginType, Query, TradeCursor, VenueCommand};
-use qcat_core::config::{
-    AccountConfig, AccountLimits, EngineConfig, OnFault, OnStop, OnStuckTrigger, RiskConfig, StrategyConfig, Timing,
-};
+#[path = "account.rs"]
+mod account;
+
+use qcat_core::command::{Answer, CommandKind, Query, TradeCursor, VenueCommand};
+use qcat_core::config::{EngineConfig, RiskConfig, Timing};
 use qcat_core::engine::driver::{Counterparty, Delivery, Driver, DriverError, DriverOptions, Recorder};
 use qcat_core::engine::{Engine, Observer};
 use qcat_core::event::{Admitted, Decision, Input, OperatorCommand, StreamState};
@@ -14,7 +15,6 @@ use qcat_core::instrument::{Instrument, Universe};
 use qcat_core::market::{Mark, MarketEvent, MarketInput, Quote, Trade};
 use qcat_core::node::{SnapshotError, decode_state, encode_state};
 use qcat_core::num::{Money, Price, Rate, Rounding, Side};
-use qcat_core::order::PositionMode;
 use qcat_core::strategy::param::{ParamError, Params};
 use qcat_core::strategy::registry::{Registry, StrategySpec};
 use qcat_core::strategy::{Needs, OrderSpec, Strategy, StrategyContext, StrategyEvent};
@@ -116,46 +116,9 @@ fn instrument(universe: &Universe) -> &Instrument {
 
 pub fn config(kind: &str) -> EngineConfig {
     let margin = instrument(&universe()).margin;
-    let usdt = |whole: u32| Money::parse(margin, whole.to_string().as_bytes()).expect("a number");
-    let limits = AccountLimits {
-        order_notional_max: usdt(1_000_000),
-        position_notional_max: usdt(1_000_000),
-        exposure_max: usdt(1_000_000),
-        leverage_max: Rate::parse(b"10").expect("a number"),
-        price_band: Rate::parse(b"0.5").expect("a number"),
-        reference_age_max: qcat_core::config::REFERENCE_AGE_MAX,
-        order_rate_max: 10_000,
-        order_rate_window: Span::from_secs(10),
-        open_orders_max: 100,
-        open_conditionals_max: 100,
-        daily_loss_max: usdt(100_000),
-        runaway_orders_max: 10_000,
-        runaway_window: Span::from_secs(10),
-    };
-    let account = AccountConfig {
-        name: "main".into(),
-        trading: true,
-        position_mode: PositionMode::OneWay,
-        multi_assets: false,
-        margin_type: MarginType::Cross,
-        leverage: 20,
-        limits,
-        on_fault: OnFault::CancelEntries,
-        triggering_bound: Span::from_secs(10),
-        on_stuck_trigger: OnStuckTrigger::Close,
-    };
-    let strategy = StrategyConfig {
-        name: "one".into(),
-        kind: kind.into(),
-        account: ACCOUNT,
-        symbols: vec![SYMBOL],
-        params: Default::default(),
-        on_stop: OnStop::Cancel,
-        enabled: true,
-    };
     EngineConfig {
-        accounts: vec![account],
-        strategies: vec![strategy],
+        accounts: vec![account::account(Money::units(margin, 1_000_000))],
+        strategies: vec![account::strategy("one", kind, SYMBOL)],
         risk: RiskConfig::default(),
         // Short enough that everything is known before the quiet end.
         timing: Timing {

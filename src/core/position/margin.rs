@@ -141,8 +141,9 @@ fn quotient(
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::binance::instruments;
     use crate::id::AssetIx;
-    use crate::instrument::{ContractStatus, ContractType, Definition, InstrumentSpec, Universe};
+    use crate::instrument::{Definition, InstrumentSpec, Universe};
     use proptest::prelude::*;
 
     const USDT: AssetIx = AssetIx(1);
@@ -166,27 +167,8 @@ pub(crate) mod tests {
     const ETH: &[BracketText] = &[("0", "10000000", 10, "0.10", "135365")];
 
     pub fn instrument(brackets: &[BracketText]) -> Instrument {
-        let text = |s: [&str; 3]| s.map(str::to_owned);
+        let listed = instruments::builtin().expect("sound").instruments.swap_remove(0);
         let spec = InstrumentSpec {
-            name: "BTCUSDT".into(),
-            status: ContractStatus::Trading,
-            contract: ContractType::Perpetual,
-            base: "BTC".into(),
-            quote: "USDT".into(),
-            margin: "USDT".into(),
-            price_decimals: 2,
-            quantity_decimals: 3,
-            price: text(["0.10", "1000000", "0.10"]),
-            lot: text(["0.001", "1000", "0.001"]),
-            market_lot: text(["0.001", "120", "0.001"]),
-            max_orders: Some(200),
-            max_conditional_orders: Some(10),
-            min_notional: Some("100".into()),
-            percent_price: None,
-            trigger_protect: None,
-            market_take_bound: None,
-            liquidation_fee: Rate::ZERO,
-            unknown_filters: vec![],
             brackets: brackets
                 .iter()
                 .map(|&(floor, cap, leverage, rate, amount)| {
@@ -194,6 +176,7 @@ pub(crate) mod tests {
                     (floor.to_owned(), cap.to_owned(), leverage, rate, amount.to_owned())
                 })
                 .collect(),
+            ..listed
         };
         let plan = Universe::default().plan(&spec).expect("valid");
         let instrument = plan.into_iter().find_map(|d| match d {

@@ -2,15 +2,16 @@
 //! does, and plays gate, desk, venue and ledger in the simplest way that is true to their order of events.
 #![allow(clippy::unwrap_used)]
 
+use crate::binance::instruments;
 use crate::book::Markets;
 use crate::candle::check_interval;
 use crate::config::{EngineConfig, OnStop, ParamValue, StrategyConfig};
 use crate::event::{Alert, Event, Input, Refused, RunnerState, VirtualPosition};
 use crate::id::{AccountIx, AssetIx, ClientOrderId, OrderKey, Seq, StrategyIx, SymbolIx, TradeId, VenueOrderId};
-use crate::instrument::{ContractStatus, ContractType, Definition, Instrument, InstrumentSpec, Universe};
+use crate::instrument::{Definition, Instrument, InstrumentSpec, Universe};
 use crate::market::{Candle, MarketEvent, MarketInput, Quote, Trade};
 use crate::node::{Context, Node, Outbox};
-use crate::num::{Money, NetQuantity, Price, Quantity, Rate, Rounding, Side};
+use crate::num::{Money, NetQuantity, Price, Quantity, Rounding, Side};
 use crate::order::{End, Fill, Intent, OrderIntent, OrderState, OrderUpdate, PositionSide, Terms, TimeInForce};
 use crate::risk::gate::Refusal;
 use crate::strategy::{Registry, Runner};
@@ -23,30 +24,11 @@ pub(crate) const IX: StrategyIx = StrategyIx(1);
 pub(crate) const ACCOUNT: AccountIx = AccountIx(0);
 pub(crate) const SYMBOL: SymbolIx = SymbolIx(0);
 
-/// BTCUSDT as the exchange lists it, in what matters.
+/// The embedded BTCUSDT with market orders of one coin at most.
 pub(crate) fn universe() -> Universe {
-    let spec = InstrumentSpec {
-        name: "BTCUSDT".into(),
-        status: ContractStatus::Trading,
-        contract: ContractType::Perpetual,
-        base: "BTC".into(),
-        quote: "USDT".into(),
-        margin: "USDT".into(),
-        price_decimals: 2,
-        quantity_decimals: 3,
-        price: ["0.1", "1000000", "0.1"].map(Into::into),
-        lot: ["0.001", "1000", "0.001"].map(Into::into),
-        market_lot: ["0.001", "1", "0.001"].map(Into::into),
-        max_orders: Some(200),
-        max_conditional_orders: Some(10),
-        min_notional: Some("100".into()),
-        percent_price: None,
-        trigger_protect: None,
-        market_take_bound: None,
-        liquidation_fee: Rate::ZERO,
-        unknown_filters: vec![],
-        brackets: vec![],
-    };
+    let listed = instruments::builtin().unwrap().instruments.swap_remove(0);
+    let market_lot = ["0.001", "1", "0.001"].map(Into::into);
+    let spec = InstrumentSpec { market_lot, brackets: vec![], ..listed };
     let mut universe = Universe::default();
     for definition in universe.plan(&spec).unwrap() {
         universe.define(&definition).unwrap();
