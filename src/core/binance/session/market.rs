@@ -193,7 +193,7 @@ impl MarketSession {
     fn maybe_up(&mut self, at: usize, out: &mut Vec<Action>) {
         let open = self.links.iter().all(Link::is_up);
         let symbol = &mut self.symbols[at];
-        if open && !symbol.up && symbol.bridge.is_live() {
+        if open && !symbol.up && symbol.bridge.is_live() && !symbol.heard.is_silent() {
             symbol.up = true;
             out.push(Action::Offer(Input::Stream(StreamState::MarketUp(symbol.symbol))));
         }
@@ -247,8 +247,10 @@ impl MarketSession {
             }
             return;
         };
-        if let Some(watched) = watched {
-            self.symbols[at].heard.at(watched, world.now);
+        if let Some(watched) = watched
+            && self.symbols[at].heard.at(watched, world.now)
+        {
+            self.maybe_up(at, out);
         }
         if matches!(input.event, MarketEvent::BookDelta(_)) {
             self.diff(at, input, world, out);
@@ -312,11 +314,7 @@ impl Session for MarketSession {
                 }
             }
         }
-        while let Some((link, facts)) = self.silent(world) {
-            note(out, "stream_silent", facts, &[]);
-            out.push(Action::Close { link });
-            self.link_down(link, StreamFault::Silent, world, out);
-        }
+        self.judge_silence(world, out);
         for at in 0..self.symbols.len() {
             if self.symbols[at].snapshot_due().is_some_and(|due| due <= world.now) {
                 self.ask_snapshot(at, world, out);

@@ -1,5 +1,8 @@
-//! Which streams have to speak, and how soon: one that is silent for longer than its period allows is a fault of its link, not a
-//! quiet market. That the peer is gone altogether is found sooner, by the pings of the shell.
+//! Which streams have to speak, and how soon. Mark prices come every second: their silence is a fault of the link. The others
+//! speak when something happens: where the same stream of another symbol speaks, only this symbol is silent (a thin market, or
+//! its stream is dead) and only it goes down, until it speaks again; where none speaks it is the link. Nobody can tell a
+//! thin market from a dead stream, so now and then the link is opened anew for a symbol that stays silent. That the peer is gone
+//! altogether is found sooner, by the pings of the shell.
 
 use super::*;
 
@@ -26,19 +29,45 @@ impl Watched {
     }
 }
 
-/// The last word of each watched stream.
+/// A link is opened anew for a symbol that has been silent alone for this long.
+const OPEN_ANEW: Span = Span::from_secs(1_800);
+
+/// What was heard of a stream.
+#[derive(Debug, Default, Clone, Copy)]
+struct Voice {
+    /// Its last word, or when its link was opened.
+    last: Ts,
+    /// Since when it has been silent alone.
+    alone: Option<Ts>,
+}
+
+/// What was heard of each watched stream.
 #[derive(Debug, Default)]
-pub(super) struct Heard([Ts; WATCHED.len()]);
+pub(super) struct Heard([Voice; WATCHED.len()]);
 
 impl Heard {
-    pub(super) fn at(&mut self, watched: Watched, now: Ts) {
-        self.0[watched as usize] = now;
+    /// A word. True when the stream had been silent alone.
+    pub(super) fn at(&mut self, watched: Watched, now: Ts) -> bool {
+        let before = std::mem::replace(&mut self.0[watched as usize], Voice { last: now, alone: None });
+        before.alone.is_some()
     }
 
     /// A link was opened: its streams have their time from here on.
     pub(super) fn opened(&mut self, link: LinkId, now: Ts) {
-        WATCHED.into_iter().filter(|w| w.carrier() == link).for_each(|w| self.at(w, now));
+        WATCHED.into_iter().filter(|w| w.carrier() == link).for_each(|w| _ = self.at(w, now));
     }
+
+    /// Whether a stream is silent while those of other symbols speak.
+    pub(super) fn is_silent(&self) -> bool {
+        self.0.iter().any(|voice| voice.alone.is_some())
+    }
+}
+
+/// A stream that is silent beyond its bound.
+struct Silence {
+    at: usize,
+    watched: Watched,
+    facts: String,
 }
 
 /// The bound of klines: at the latest the end of the shortest interval is told, if somebody trades.
@@ -58,26 +87,54 @@ impl MarketSession {
         bound.filter(|_| self.links[watched.carrier().0 as usize].is_up())
     }
 
-    /// When the first watched stream of an open link counts as silent.
+    /// When a stream has to be looked at: it has not spoken, or has been silent alone, for as long as is borne.
+    fn due(&self, symbol: &Symbol, watched: Watched) -> Option<Ts> {
+        let voice = symbol.heard.0[watched as usize];
+        let bound = self.bound(watched)?;
+        Some(voice.alone.map_or(voice.last.plus(bound), |since| since.plus(OPEN_ANEW)))
+    }
+
+    /// When the first watched stream of an open link has to be looked at.
     pub(super) fn silence_deadline(&self) -> Option<Ts> {
-        let deadline = |symbol: &Symbol, w: Watched| self.bound(w).map(|bound| symbol.heard.0[w as usize].plus(bound));
-        let of = |symbol| WATCHED.into_iter().filter_map(move |w| deadline(symbol, w));
+        let of = |symbol| WATCHED.into_iter().filter_map(move |w| self.due(symbol, w));
         self.symbols.iter().flat_map(of).min()
     }
 
-    /// The link of a stream that is silent beyond its bound, with the facts.
-    pub(super) fn silent(&self, world: &World<'_>) -> Option<(LinkId, String)> {
-        for symbol in &self.symbols {
-            for watched in WATCHED {
-                let since = symbol.heard.0[watched as usize];
-                if self.bound(watched).is_some_and(|bound| world.now >= since.plus(bound)) {
-                    let name = world.universe.instrument(symbol.symbol).map_or("?", |i| &i.name);
-                    let silence = world.now.since(since);
-                    return Some((watched.carrier(), format!("{name}: {watched:?} stream silent for {silence:?}")));
-                }
+    fn first_silence(&self, world: &World<'_>) -> Option<Silence> {
+        let of = |(at, symbol): (usize, _)| WATCHED.into_iter().map(move |watched| (at, symbol, watched));
+        let late = |(_, symbol, watched): &(usize, &Symbol, Watched)| {
+            self.due(symbol, *watched).is_some_and(|due| world.now >= due)
+        };
+        let (at, symbol, watched) = self.symbols.iter().enumerate().flat_map(of).find(late)?;
+        let name = world.universe.instrument(symbol.symbol).map_or("?", |i| &i.name);
+        let silence = world.now.since(symbol.heard.0[watched as usize].last);
+        Some(Silence { at, watched, facts: format!("{name}: {watched:?} stream silent for {silence:?}") })
+    }
+
+    /// Whether the same stream of another symbol has spoken within the bound.
+    fn others_speak(&self, silence: &Silence, now: Ts) -> bool {
+        let Some(bound) = self.bound(silence.watched) else { return false };
+        let speaks = |symbol: &Symbol| symbol.heard.0[silence.watched as usize].last.plus(bound) > now;
+        self.symbols.iter().enumerate().any(|(at, symbol)| at != silence.at && speaks(symbol))
+    }
+
+    /// Takes symbols down that are silent alone, and links whose streams are silent.
+    pub(super) fn judge_silence(&mut self, world: &World<'_>, out: &mut Vec<Action>) {
+        while let Some(silence) = self.first_silence(world) {
+            let Silence { at, watched, .. } = silence;
+            let alone = self.symbols[at].heard.0[watched as usize].alone.is_some();
+            let only_it = watched != Watched::Mark && !alone && self.others_speak(&silence, world.now);
+            if only_it {
+                note(out, "symbol_silent", silence.facts, &[]);
+                self.symbols[at].heard.0[watched as usize].alone = Some(world.now);
+                self.symbol_down(at, StreamFault::Silent, out);
+            } else {
+                note(out, "stream_silent", silence.facts, &[]);
+                let link = watched.carrier();
+                out.push(Action::Close { link });
+                self.link_down(link, StreamFault::Silent, world, out);
             }
         }
-        None
     }
 
     /// A symbol that is not open for trading has nothing to say: its silence must not cost the others their link.

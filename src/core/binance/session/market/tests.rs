@@ -269,6 +269,60 @@ fn a_silent_stream_is_a_fault_of_its_link() {
 }
 
 #[test]
+fn a_symbol_that_is_silent_alone_costs_the_others_nothing() {
+    let mut script = Script::new(2);
+    script.session.kline_silence = None;
+    script.give(Incoming::LinkUp(PUBLIC));
+    script.give(Incoming::LinkUp(MARKET));
+    let began = script.now;
+    // Everything of the first symbol speaks each second; of the second only mark prices and, for 20 s, its quotes.
+    let second = |script: &mut Script, quotes: bool| {
+        script.now = script.now.plus(Span::from_secs(1));
+        let (update, now) = (script.now.nanos() / 1_000_000, script.now.millis());
+        for (symbol, quotes) in [("BTCUSDT", true), ("ETHUSDT", quotes)] {
+            let mark = format!(
+                r#"{{"e":"markPriceUpdate","E":{now},"s":"{symbol}","p":"10.0","i":"10.0","P":"10.0","r":"0.0001","T":{now}}}"#
+            );
+            script.give(Incoming::Frame { link: MARKET, bytes: mark.as_bytes() });
+            let rest = [
+                format!(
+                    r#"{{"e":"bookTicker","u":{update},"E":{now},"T":{now},"s":"{symbol}","b":"9.9","B":"1","a":"10.1","A":"1"}}"#
+                ),
+                format!(
+                    r#"{{"e":"trade","E":{now},"T":{now},"s":"{symbol}","t":{update},"p":"10.0","q":"1","X":"MARKET","m":true}}"#
+                ),
+                format!(r#"{{"e":"depthUpdate","E":{now},"T":{now},"s":"{symbol}","U":1,"u":1,"pu":1,"b":[],"a":[]}}"#),
+            ];
+            let rest = rest.iter().filter(|_| quotes);
+            rest.for_each(|frame| script.give(Incoming::Frame { link: PUBLIC, bytes: frame.as_bytes() }));
+        }
+        let world = World { now: script.now, universe: &script.universe };
+        script.session.on_time(&world, &mut script.out);
+        script
+            .told()
+            .into_iter()
+            .filter(|t| !t.starts_with("ask") && (t.starts_with("close") || t.starts_with("note")))
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..20 {
+        assert!(second(&mut script, true).is_empty());
+    }
+    let told: Vec<String> = (0..40).flat_map(|_| second(&mut script, false)).collect();
+    assert_eq!(told, ["note symbol_silent", "note symbol_silent"], "its depth and its quotes");
+    assert!(script.session.symbols[1].heard.is_silent() && !script.session.symbols[0].heard.is_silent());
+    // It speaks again, and no word of it is missing.
+    assert!(second(&mut script, true).is_empty());
+    assert!(!script.session.symbols[1].heard.is_silent());
+    // Silent for very long, it gets a new link, in case its stream is dead.
+    let mut told = Vec::new();
+    while told.iter().all(|t: &String| !t.starts_with("close")) {
+        told.extend(second(&mut script, false));
+    }
+    assert!(told.ends_with(&["note stream_silent".to_owned(), "close 0".to_owned()]), "{told:?}");
+    assert!(script.now.since(began) > Span::from_secs(1_800));
+}
+
+#[test]
 fn a_symbol_that_is_closed_may_be_silent() {
     let mut script = Script::up();
     let mut closed = script.universe.instruments()[0].clone();
