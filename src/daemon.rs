@@ -177,6 +177,7 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
             ws_private_url: config.exchange.ws_private_url.clone(),
             recv_window: config.exchange.recv_window,
             report_timeout: config.exchange.report_timeout,
+            clock_offset_max: config.exchange.clock_offset_max,
             seed: seed.wrapping_add(at as u64),
         },
         credentials,

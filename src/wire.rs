@@ -24,6 +24,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod clocks;
+
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -42,6 +44,14 @@ pub enum StartError {
     /// The exchange refused what cannot be mended by waiting.
     #[error(transparent)]
     Exchange(#[from] DefinitionsError),
+    /// The machine's clock is wrong.
+    #[error("this machine's clock shows {ours}, the exchange's {theirs}: set it, then start again")]
+    Clock { ours: String, theirs: String },
+    /// The journal was written by a wrong clock.
+    #[error(
+        "the journal's last time is {last}, the exchange's clock shows {theirs}: it was written by a wrong clock; wait until then, or use another journal.dir"
+    )]
+    Ahead { last: String, theirs: String },
     /// The exchange's definitions cannot be followed.
     #[error("definitions of the exchange: {0}")]
     Definitions(#[from] qcat_core::instrument::DefinitionError),
@@ -105,7 +115,7 @@ pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, S
     let recovering = Lane::open(options, registry, Arc::new(RealDisk), clock.clone(), latch).map_err(wrong)?;
     claim(config, recovering.engine())?;
     let known = recovering.engine().universe().clone();
-    let info = learn(config, &asker, &credentials, &known).await?;
+    let info = learn(config, &asker, &credentials, recovering.engine(), &*clock).await?;
     let definitions = info.as_ref().map_or_else(Vec::new, |info| {
         let instruments::Plan { definitions, refused } = instruments::plan(&known, info);
         refused.iter().for_each(|error| tracing::warn!(%error, "a contract of the exchange cannot be followed"));
@@ -127,14 +137,18 @@ async fn learn(
     config: &Config,
     asker: &Asker,
     credentials: &[Credentials],
-    known: &Universe,
+    past: &Engine,
+    clock: &dyn Clock,
 ) -> Result<Option<ExchangeInfo>, StartError> {
+    let known = past.universe();
     let Some(first) = credentials.first() else { return Ok(None) };
     let accounts: Vec<_> = config.accounts.iter().map(|account| account.name.as_str()).zip(credentials).collect();
     let enough = config.strategies.iter().flat_map(|s| &s.symbols).all(|name| known.by_name(name).is_some());
     let enough = enough && !known.instruments().is_empty();
     let mut pause = RETRY[0];
     loop {
+        // First: with an absurd clock the exchange would answer nothing that is signed.
+        clocks::agree(asker, clock, past.now()).await?;
         let info = match definitions::check_keys(asker, &accounts, &config.exchange.rest_url).await {
             Ok(()) => definitions::exchange_info(asker, first).await,
             Err(error) => Err(error),

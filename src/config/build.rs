@@ -199,6 +199,7 @@ fn exchange(get: &Get<'_>) -> Exchange {
         recv_window: get.span("recv_window"),
         definitions_every: get.span("definitions_every"),
         report_timeout: get.span("report_timeout"),
+        clock_offset_max: get.span("clock_offset_max"),
     }
 }
 

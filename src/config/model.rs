@@ -79,6 +79,8 @@ pub struct Exchange {
     pub definitions_every: Span,
     /// What was acknowledged must be heard of on the user stream within this time.
     pub report_timeout: Span,
+    /// Our clock may differ from the exchange's by this much.
+    pub clock_offset_max: Span,
 }
 
 impl Exchange {

@@ -84,6 +84,12 @@ pub const SCHEMA: &[Row] = &[
         "What the exchange acknowledged over REST must be heard of on the user stream within this time; else the stream counts as mute, is opened anew, and the account is reconciled.",
     ),
     row(
+        "exchange.clock_offset_max",
+        Kind::Duration(10, 60_000),
+        "1s",
+        "How far our clock may be from the exchange's; beyond it no new risk is taken until it agrees again. More than a minute refuses the start.",
+    ),
+    row(
         "exchange.definitions_every",
         Kind::Duration(1_000, 24 * HOUR),
         "1h",

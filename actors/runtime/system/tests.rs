@@ -136,9 +136,16 @@ async fn without_an_exchange_everything_comes_back_unsent_and_the_stop_is_clean(
         let secret = "secret".to_owned().into();
         let credentials = Credentials { key: "key".to_owned().into(), signer: Signer::new(&secret) };
         let (ws, seed) = ("ws://127.0.0.1:1".to_owned(), 1);
-        let (recv_window, report_timeout) = (Span::from_secs(5), Span::from_secs(5));
-        let options =
-            AccountOptions { account: ACCOUNT, ws_private_url: ws.clone(), recv_window, report_timeout, seed };
+        let (recv_window, report_timeout, clock_offset_max) =
+            (Span::from_secs(5), Span::from_secs(5), Span::from_secs(1));
+        let options = AccountOptions {
+            account: ACCOUNT,
+            ws_private_url: ws.clone(),
+            recv_window,
+            report_timeout,
+            clock_offset_max,
+            seed,
+        };
         let account = AccountSetup { name: "main".to_owned(), options, credentials, order_limits: vec![] };
         let (silence, kline_intervals) = (Span::from_secs(10), vec!["1m".to_owned()]);
         let options = MarketOptions {

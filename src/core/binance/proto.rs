@@ -178,12 +178,17 @@ impl ClockOffset {
     /// as the way there, as NTP does.
     pub fn measured(sent: Ts, received: Ts, server: Ts) -> ClockOffset {
         let middle = sent.nanos() + received.since(sent).nanos() / 2;
-        ClockOffset { nanos: server.nanos() - middle }
+        ClockOffset { nanos: server.nanos().saturating_sub(middle) }
     }
 
     /// The exchange's time.
     pub fn exchange_time(self, local: Ts) -> Ts {
         local.plus(Span::from_nanos(self.nanos))
+    }
+
+    /// Whether the clocks differ by more than `bound` for certain, when the question took `took`: half of that may be error.
+    pub fn exceeds(self, bound: Span, took: Span) -> bool {
+        self.nanos.saturating_abs() - took.nanos().max(0) / 2 > bound.nanos()
     }
 
     /// By how much the exchange is ahead.

@@ -45,6 +45,8 @@ pub struct AccountOptions {
     pub recv_window: Span,
     /// What was acknowledged has to be heard of on the user stream within this time.
     pub report_timeout: Span,
+    /// Our clock may differ from the exchange's by this much; beyond it the account is not trusted.
+    pub clock_offset_max: Span,
     /// Seed of the jitter.
     pub seed: u64,
 }
@@ -54,7 +56,9 @@ const REQUEST_TIMEOUT: Span = Span::from_secs(10);
 /// The listen key lives 60 minutes; it is extended at half of that.
 const KEY_EXTEND: Span = Span::from_secs(30 * 60);
 /// The clock offset is measured anew this often.
-const OFFSET_EVERY: Span = Span::from_secs(10 * 60);
+const OFFSET_EVERY: Span = Span::from_secs(60);
+/// The same while it is beyond its bound.
+const OFFSET_AGAIN: Span = Span::from_secs(5);
 /// Pause before a failed start-up request is tried again.
 const RETRY: Span = Span::from_secs(2);
 const LISTEN_KEY: &str = "/fapi/v1/listenKey";
@@ -104,6 +108,8 @@ pub struct AccountSession {
     extend_at: Option<Ts>,
     measure_at: Option<Ts>,
     offset: Option<ClockOffset>,
+    /// The clocks differ by more than they may.
+    clock_off: bool,
     pending: BTreeMap<RequestId, Pending>,
     settings: BTreeMap<CommandId, SettingsParts>,
     confirmations: Confirmations,
@@ -126,6 +132,7 @@ impl AccountSession {
             extend_at: None,
             measure_at: None,
             offset: None,
+            clock_off: false,
             pending: BTreeMap::new(),
             settings: BTreeMap::new(),
             confirmations: Confirmations::default(),
@@ -204,6 +211,14 @@ impl AccountSession {
         }
     }
 
+    /// The user stream is open. With a clock that is off the account stays untrusted: what expires and what proves absence
+    /// could not be relied on.
+    fn say_up(&self, out: &mut Vec<Action>) {
+        if !self.clock_off {
+            out.push(Action::Offer(Input::Stream(StreamState::UserUp(self.options.account))));
+        }
+    }
+
     fn exchange_now(&self, now: Ts) -> Ts {
         self.offset.unwrap_or_default().exchange_time(now)
     }
@@ -268,7 +283,7 @@ impl AccountSession {
                 }
                 let account = self.options.account;
                 out.push(Action::Offer(Input::Stream(StreamState::UserDown(account, StreamFault::Gap))));
-                out.push(Action::Offer(Input::Stream(StreamState::UserUp(account))));
+                self.say_up(out);
             }
         }
     }
@@ -319,7 +334,7 @@ impl Session for AccountSession {
             Incoming::Frame { bytes, .. } => self.frame(bytes, world, out),
             Incoming::LinkUp(_) => {
                 if self.link.up(world.now) {
-                    out.push(Action::Offer(Input::Stream(StreamState::UserUp(self.options.account))));
+                    self.say_up(out);
                 }
             }
             Incoming::LinkDown { reason, .. } => {

@@ -137,6 +137,7 @@ impl Setup {
             ws_private_url: format!("{base}/private"),
             recv_window: Span::from_secs(5),
             report_timeout: Span::from_secs(3),
+            clock_offset_max: Span::from_secs(5),
             seed: self.seed,
         };
         let sessions = Sessions {

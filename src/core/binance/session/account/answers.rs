@@ -25,7 +25,7 @@ impl AccountSession {
             Pending::Settings { id, part } => self.settings_part(id, part, body, world, out),
             Pending::Time { sent } => match decode::rest::time(body) {
                 Ok(server) => {
-                    self.measured(ClockOffset::measured(sent, world.now, server), world, out);
+                    self.measured(ClockOffset::measured(sent, world.now, server), world.now.since(sent), world, out);
                 }
                 Err(error) => {
                     note(out, "answer_malformed", error, body);

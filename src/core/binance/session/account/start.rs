@@ -34,13 +34,40 @@ impl AccountSession {
         self.request(encoded, Pending::Time { sent: now }, false, out);
     }
 
-    pub(super) fn measured(&mut self, offset: ClockOffset, world: &World<'_>, out: &mut Vec<Action>) {
+    pub(super) fn measured(&mut self, offset: ClockOffset, took: Span, world: &World<'_>, out: &mut Vec<Action>) {
         self.offset = Some(offset);
         self.weight.borrow_mut().set_offset(offset.span());
-        self.measure_at = Some(world.now.plus(OFFSET_EVERY));
+        self.judge_clock(offset, took, out);
+        self.measure_at = Some(world.now.plus(if self.clock_off { OFFSET_AGAIN } else { OFFSET_EVERY }));
         // The start waited for this, unless it waits for its own time.
         if self.key.is_none() && self.start_at.is_none() {
             self.proceed(world, out);
+        }
+    }
+
+    /// Adds no new risk while the clocks differ by more than they may, whatever the way of the question took.
+    fn judge_clock(&mut self, offset: ClockOffset, took: Span, out: &mut Vec<Action>) {
+        let off = offset.exceeds(self.options.clock_offset_max, took);
+        if std::mem::replace(&mut self.clock_off, off) == off {
+            return;
+        }
+        let (by, bound) = (offset.span().millis(), self.options.clock_offset_max.millis());
+        if off {
+            let text = format!(
+                "our clock differs from the exchange's by {by} ms, allowed are {bound} ms: no new risk until it agrees; set the \
+                 machine's clock and restart"
+            );
+            note(out, "clock_off", text, &[]);
+        } else {
+            note(out, "clock_agrees", format!("our clock agrees with the exchange's again ({by} ms)"), &[]);
+        }
+        match (self.link.is_up(), off) {
+            (false, _) => {}
+            (true, true) => {
+                let down = StreamState::UserDown(self.options.account, StreamFault::Gap);
+                out.push(Action::Offer(Input::Stream(down)));
+            }
+            (true, false) => self.say_up(out),
         }
     }
 

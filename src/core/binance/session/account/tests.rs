@@ -28,6 +28,7 @@ impl Script {
             ws_private_url: "wss://x/private".into(),
             recv_window: Span::from_secs(5),
             report_timeout: Span::from_secs(3),
+            clock_offset_max: Span::from_secs(5),
             seed: 1,
         };
         let weight = Rc::new(RefCell::new(WeightLimit::new()));
@@ -277,6 +278,34 @@ fn requests_carry_the_exchanges_time() {
 }
 
 #[test]
+fn a_clock_that_is_off_keeps_the_account_untrusted_until_it_agrees() {
+    let mut script = Script::up();
+    for (ahead, took, told) in [
+        (-5_001, 0, vec!["note clock_off", "down"]),
+        (9_000, 0, vec![]),
+        (-5_000, 0, vec!["note clock_agrees", "up"]),
+        // It may be the way of the question.
+        (5_500, 1_000, vec![]),
+        (6_001, 1_000, vec!["note clock_off", "down"]),
+        (0, 0, vec!["note clock_agrees", "up"]),
+    ] {
+        script.pass();
+        let request = script.request();
+        let server = script.now.plus(Span::from_millis(took / 2 + ahead)).millis();
+        script.now = script.now.plus(Span::from_millis(took));
+        script.reply(request.id, 200, &format!(r#"{{"serverTime":{server}}}"#));
+        assert_eq!(script.told(), told, "{ahead} ms ahead, after {took} ms");
+    }
+    // Off from the start: the stream opens and is not said to be up.
+    let mut script = Script::new();
+    script.start();
+    script.answer_time(7_000);
+    script.answer_key();
+    script.give(Incoming::LinkUp(PRIVATE));
+    assert!(!script.told().contains(&"up".to_owned()));
+}
+
+#[test]
 fn a_clock_error_measures_anew() {
     let mut script = Script::up();
     script.command(1, limit(&script.universe, 1));
@@ -323,7 +352,10 @@ fn a_ban_holds_everything_back_and_the_start_too() {
         assert!(script.requests().is_empty(), "silent until the ban is over");
         script.pass();
     }
-    assert_eq!(script.request().path, LISTEN_KEY);
+    // The clock's measurement, due meanwhile, waited too.
+    let mut asked: Vec<_> = script.requests().iter().map(|request| request.path).collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [LISTEN_KEY, "/fapi/v1/time"]);
 }
 
 #[test]
