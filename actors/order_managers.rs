@@ -128,12 +128,6 @@ impl Part for OrderManagers {
         let shell = self.open(child, base);
         let account = &self.accounts[child];
         base.lane.set_writer(account.setup.options.account, Some(Rc::new(Writer(shell))));
-        let (http, notes, lane) = (account.http.clone(), self.network.notes.clone(), base.lane.clone());
-        tokio::task::spawn_local(async move {
-            if let Err(error) = http.warm().await {
-                notes.note(Self::COMPONENT, "no_connection", &error.to_string(), lane.now());
-            }
-        });
     }
 
     fn restart(&mut self, child: usize, cause: &Cause, base: &Base<Self>) -> Result<(), String> {

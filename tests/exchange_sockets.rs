@@ -72,7 +72,7 @@ impl Client {
 
     async fn ask(&self, method: &str, target: &str, who: Option<&str>) -> HttpAnswer {
         let key = who.map(|who| format!("{who}-key"));
-        self.http.send(method, target, key.as_deref(), Duration::from_secs(20), || {}).await.unwrap()
+        self.http.send(method, target, key.as_deref(), Duration::from_secs(20), false, || {}).await.unwrap()
     }
 
     /// A signed request: status, code or nothing, body.

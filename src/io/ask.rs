@@ -55,7 +55,8 @@ impl Asker {
         let taken = self.weight.borrow_mut().take(weight, false, (self.now)());
         taken.map_err(AskError::Limited)?;
         let key = credentials.map(|credentials| credentials.key.expose_secret());
-        let answer = self.http.send("GET", target, key, timeout, || {}).await.map_err(|failure| failure.error)?;
+        let answer =
+            self.http.send("GET", target, key, timeout, false, || {}).await.map_err(|failure| failure.error)?;
         self.weight.borrow_mut().learn(answer.status, &answer.reply_headers(), (self.now)());
         if answer.status == 200 {
             return Ok(answer.body);

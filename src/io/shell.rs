@@ -6,7 +6,7 @@
 //! Tests: a session that panics, in a call and in a task.
 
 use crate::net::http::{HttpClient, HttpFailure};
-use crate::net::{tls::Connector, ws};
+use crate::net::{NetError, tls::Connector, ws};
 pub use crate::seat::Host;
 use crate::seat::{Seat, target};
 use crate::sign::Signer;
@@ -40,7 +40,8 @@ pub struct Shell<S: Session + 'static> {
     http: Rc<HttpClient>,
     credentials: Option<Credentials>,
     links: RefCell<BTreeMap<LinkId, LinkTask>>,
-    timer: RefCell<Option<JoinHandle<()>>>,
+    /// The timer, and what keeps a connection ready for orders.
+    tasks: RefCell<Vec<JoinHandle<()>>>,
     timer_moved: Notify,
     tasks_started: RefCell<u64>,
 }
@@ -72,12 +73,21 @@ impl<S: Session + 'static> Shell<S> {
             http,
             credentials,
             links: RefCell::new(BTreeMap::new()),
-            timer: RefCell::new(None),
+            tasks: RefCell::default(),
             timer_moved: Notify::new(),
             tasks_started: RefCell::new(0),
         });
-        let timer = shell.spawn("timer", run_timer(Rc::downgrade(&shell)));
-        *shell.timer.borrow_mut() = Some(timer);
+        let mut tasks = vec![shell.spawn("timer", run_timer(Rc::downgrade(&shell)))];
+        if shell.credentials.is_some() {
+            let (http, weak) = (shell.http.clone(), Rc::downgrade(&shell));
+            let failed = move |error: &NetError| {
+                if let Some(shell) = weak.upgrade() {
+                    shell.seat.host().note("no_connection", &error.to_string());
+                }
+            };
+            tasks.push(shell.spawn("connection keeper", async move { match http.keep_warm(failed).await {} }));
+        }
+        *shell.tasks.borrow_mut() = tasks;
         shell.with(|session, world, out| session.start(world, out));
         shell
     }
@@ -109,8 +119,8 @@ impl<S: Session + 'static> Shell<S> {
         for task in std::mem::take(&mut *self.links.borrow_mut()).into_values() {
             task.task.abort();
         }
-        if let Some(timer) = self.timer.borrow_mut().take() {
-            timer.abort();
+        for task in self.tasks.borrow_mut().drain(..) {
+            task.abort();
         }
     }
 
@@ -194,7 +204,7 @@ impl<S: Session + 'static> Shell<S> {
 
     fn request(self: &Rc<Self>, request: HttpRequest) {
         let signer = self.credentials.as_ref().map(|credentials| &credentials.signer);
-        let HttpRequest { id, method, path, query, auth, timeout, urgent: _ } = request;
+        let HttpRequest { id, method, path, query, auth, timeout, urgent } = request;
         let Some(target) = target(path, query, auth, signer) else {
             self.seat.host().note("credentials_missing", "a signed request was asked for without an API key");
             return self.handle(Incoming::Failed { id, written: false, timed_out: false });
@@ -210,7 +220,7 @@ impl<S: Session + 'static> Shell<S> {
                 }
             };
             let key = key.as_ref().map(ExposeSecret::expose_secret);
-            let answer = http.send(method.as_str(), &target, key, timeout, written).await;
+            let answer = http.send(method.as_str(), &target, key, timeout, urgent, written).await;
             let Some(shell) = shell.upgrade() else { return };
             match answer {
                 Ok(answer) => {

@@ -1,5 +1,6 @@
-//! HTTP/1.1 requests over connections that we keep ourselves: pre-warmed, one request at a time on each, so that an order never
-//! waits behind a question, and so that it is known whether a failed request may have been seen by the peer.
+//! HTTP/1.1 requests over connections that we keep ourselves: one request at a time on each, and one idle connection left free for
+//! urgent requests, so that an order waits neither behind a question nor for a handshake, and so that it is known whether a failed
+//! request may have been seen by the peer.
 
 use super::{NetError, tls::Connector, url::Url};
 use bytes::Bytes;
@@ -10,12 +11,21 @@ use hyper_util::rt::TokioIo;
 use qcat_core::binance::proto::ReplyHeaders;
 use qcat_core::time::Span;
 use std::cell::RefCell;
+use std::convert::Infallible;
+use std::rc::Rc;
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Largest answer taken: the whole `exchangeInfo` is about 1 MB.
 const BODY_MAX: usize = 32 << 20;
 /// Idle connections kept.
 const IDLE_MAX: usize = 4;
+/// Idle connections that only urgent requests take.
+const RESERVED: usize = 1;
+/// A connection that is not open after this long never will be.
+const WARM_WITHIN: Duration = Duration::from_secs(10);
+/// Least and longest time between two connections opened ahead of need: a peer that closes or refuses each is not hammered.
+const WARM_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// One HTTP endpoint with its idle connections. For one thread.
 #[derive(Debug)]
@@ -23,6 +33,8 @@ pub struct HttpClient {
     connector: Connector,
     base: Url,
     idle: RefCell<Vec<SendRequest<Empty<Bytes>>>>,
+    /// An idle connection was taken, or one was closed.
+    fewer: Rc<Notify>,
 }
 
 /// An answer.
@@ -63,23 +75,48 @@ pub struct HttpFailure {
 impl HttpClient {
     /// A client of `base` (scheme, host, port; its path is ignored).
     pub fn new(connector: Connector, base: &str) -> Result<HttpClient, NetError> {
-        Ok(HttpClient { connector, base: Url::parse(base, ["http", "https"])?, idle: RefCell::new(Vec::new()) })
+        let base = Url::parse(base, ["http", "https"])?;
+        Ok(HttpClient { connector, base, idle: RefCell::default(), fewer: Rc::default() })
     }
 
-    /// Opens a connection ahead of need.
-    pub async fn warm(&self) -> Result<(), NetError> {
-        let sender = self.open().await?;
-        self.keep(sender);
-        Ok(())
+    /// Sees to it that an idle connection stands ready, until the future is dropped. Opens one when the last was taken or closed.
+    /// Several may run for one client. `failed` is told of the first failure in a row: a request that needs a connection meanwhile
+    /// finds out by itself.
+    pub async fn keep_warm(&self, mut failed: impl FnMut(&NetError)) -> Infallible {
+        let (least, longest) = WARM_EVERY;
+        let (mut pause, mut told) = (least, false);
+        loop {
+            if self.lacks_idle() {
+                let opened = tokio::time::timeout(WARM_WITHIN, self.open()).await;
+                match opened.unwrap_or_else(|_| Err(NetError::TimedOut { address: self.base.address() })) {
+                    Ok(sender) => {
+                        self.keep(sender);
+                        (pause, told) = (least, false);
+                    }
+                    Err(error) => {
+                        if !std::mem::replace(&mut told, true) {
+                            failed(&error);
+                        }
+                        pause = (pause * 2).min(longest);
+                    }
+                }
+                tokio::time::sleep(pause).await;
+            } else {
+                // Looks again without being woken too: another keeper may have been woken, and ended before it acted.
+                let _ = tokio::time::timeout(longest, self.fewer.notified()).await;
+            }
+        }
     }
 
-    /// Sends a request and waits for its answer. `on_written` is called when the bytes are on their way.
+    /// Sends a request and waits for its answer. `on_written` is called when the bytes are on their way. Only an `urgent` one may
+    /// take the last idle connection; any other opens a connection of its own instead.
     pub async fn send(
         &self,
         method: &str,
         path_and_query: &str,
         api_key: Option<&str>,
         timeout: Duration,
+        urgent: bool,
         on_written: impl FnOnce(),
     ) -> Result<HttpAnswer, HttpFailure> {
         let deadline = tokio::time::Instant::now() + timeout;
@@ -91,7 +128,7 @@ impl HttpClient {
         let mut request = Some(self.request(method, path_and_query, api_key).map_err(not_written)?);
         let mut on_written = Some(on_written);
         loop {
-            let reused = self.take_idle();
+            let reused = self.take_idle(urgent);
             let was_idle = reused.is_some();
             let mut sender = match reused {
                 Some(sender) => sender,
@@ -159,9 +196,11 @@ impl HttpClient {
     async fn open(&self) -> Result<SendRequest<Empty<Bytes>>, NetError> {
         let stream = self.connector.connect(&self.base).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| self.broken(&e))?;
+        let fewer = self.fewer.clone();
         // The connection ends by itself when the sender is dropped or the peer closes it.
         tokio::task::spawn_local(async move {
             let _ = connection.await;
+            fewer.notify_one();
         });
         Ok(sender)
     }
@@ -170,11 +209,22 @@ impl HttpClient {
         NetError::Broken { address: self.base.address(), reason: error.to_string() }
     }
 
-    fn take_idle(&self) -> Option<SendRequest<Empty<Bytes>>> {
+    fn take_idle(&self, urgent: bool) -> Option<SendRequest<Empty<Bytes>>> {
         let mut idle = self.idle.borrow_mut();
         idle.retain(|sender| !sender.is_closed());
+        let reserved = if urgent { 0 } else { RESERVED };
+        if idle.iter().filter(|sender| sender.is_ready()).count() <= reserved {
+            return None;
+        }
         let ready = idle.iter().rposition(SendRequest::is_ready)?;
+        self.fewer.notify_one();
         Some(idle.swap_remove(ready))
+    }
+
+    fn lacks_idle(&self) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        idle.retain(|sender| !sender.is_closed());
+        idle.len() < RESERVED
     }
 
     fn keep(&self, sender: SendRequest<Empty<Bytes>>) {
@@ -184,3 +234,6 @@ impl HttpClient {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
