@@ -170,10 +170,18 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
     // Jitter needs no reproducible seed in life.
     let seed = clock.wall().nanos().unsigned_abs();
     let first = credentials.first().cloned();
+    let traded = |account| {
+        let symbols = |engine: &Engine| {
+            let strategies = engine.config().strategies.iter().filter(|s| s.account == account);
+            strategies.flat_map(|s| s.symbols.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+        };
+        lane.read(symbols)
+    };
     let accounts = credentials.into_iter().enumerate().map(|(at, credentials)| AccountSetup {
         name: config.accounts[at].name.clone(),
         options: AccountOptions {
             account: AccountIx(at as u16),
+            symbols: traded(AccountIx(at as u16)),
             ws_private_url: config.exchange.ws_private_url.clone(),
             recv_window: config.exchange.recv_window,
             report_timeout: config.exchange.report_timeout,

@@ -269,16 +269,16 @@ fn print_answer(
     let facts = print::OrderFacts::default();
     match name {
         "http_futures_account_orders.json" => {
-            let orders = rest::orders(bytes, universe, ACCOUNT)?;
+            let orders = rest::orders(bytes, universe, ACCOUNT)?.all()?;
             print::list(out, &orders, |out, order| print::order(out, order, &facts, universe));
         }
         "open_algo_orders.json" => {
-            let orders = rest::algo_orders(bytes, universe, ACCOUNT)?;
+            let orders = rest::algo_orders(bytes, universe, ACCOUNT)?.all()?;
             print::list(out, &orders, |out, order| print::algo_order(out, order, Ts::ZERO, universe));
         }
         "http_futures_account_positions_hedge.json" | "position_risk.json" => {
             let mark = rest::premium_index(&message("http_futures_market_premium_index.json"), universe)?[0].2;
-            let positions = rest::positions(bytes, universe)?;
+            let positions = rest::positions(bytes, universe)?.all()?;
             print::list(out, &positions, |out, p| print::position(out, p, &mark, universe, Ts::ZERO));
         }
         "http_futures_account_symbol_config.json" => {

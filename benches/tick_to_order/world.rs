@@ -327,7 +327,15 @@ fn market_options() -> MarketOptions {
 fn account_options() -> AccountOptions {
     let (ws_private_url, recv_window) = ("ws://x/private".into(), Span::from_secs(5));
     let (report_timeout, clock_offset_max) = (Span::from_secs(5), Span::from_secs(1));
-    AccountOptions { account: ACCOUNT, ws_private_url, recv_window, report_timeout, clock_offset_max, seed: 1 }
+    AccountOptions {
+        account: ACCOUNT,
+        symbols: vec![SymbolIx(0)],
+        ws_private_url,
+        recv_window,
+        report_timeout,
+        clock_offset_max,
+        seed: 1,
+    }
 }
 
 fn exchange(universe: Universe, feed: Feed) -> SimExchange {

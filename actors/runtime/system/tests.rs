@@ -140,6 +140,7 @@ async fn without_an_exchange_everything_comes_back_unsent_and_the_stop_is_clean(
             (Span::from_secs(5), Span::from_secs(5), Span::from_secs(1));
         let options = AccountOptions {
             account: ACCOUNT,
+            symbols: vec![SYMBOL],
             ws_private_url: ws.clone(),
             recv_window,
             report_timeout,

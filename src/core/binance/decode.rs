@@ -16,6 +16,7 @@ use serde_json::value::RawValue;
 mod cursor;
 pub mod definitions;
 mod fields;
+pub mod list;
 pub mod market;
 pub mod orders;
 mod possible;
@@ -33,6 +34,8 @@ pub enum Frame {
     Market(MarketInput),
     /// An event of the user stream.
     User(Report),
+    /// An event of the user stream without the rows of symbols and assets that have no definition here.
+    Partly(Report, Vec<DecodeError>),
     /// The venue warns that margin is short in several positions: one [`Report::MarginCall`] each. (A warning about a single
     /// one comes as [`Frame::User`].)
     MarginCalls(Vec<Report>),
@@ -108,6 +111,11 @@ impl DecodeError {
             end -= 1;
         }
         DecodeError { kind: kind.into(), field, value: value[..end].into(), problem }
+    }
+
+    /// Whether it is about a symbol or an asset without a definition: nothing that is traded here.
+    pub fn is_undefined(&self) -> bool {
+        matches!(self.problem, Problem::Symbol | Problem::Asset)
     }
 
     fn json(kind: &str, text: &str, error: &serde_json::Error) -> DecodeError {

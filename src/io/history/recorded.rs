@@ -63,7 +63,9 @@ impl Recorded {
             Ok(Frame::Market(input)) => self.market(input, out),
             Ok(Frame::Reply(_) | Frame::Unused(_)) => self.counts.unused += 1,
             Ok(Frame::Unknown(kind)) => return Err(self.lines.line_error(format!("unknown kind of message `{kind}`"))),
-            Ok(Frame::User(_) | Frame::MarginCalls(_) | Frame::ListenKeyExpired) => self.counts.unused += 1,
+            Ok(Frame::User(_) | Frame::Partly(..) | Frame::MarginCalls(_) | Frame::ListenKeyExpired) => {
+                self.counts.unused += 1;
+            }
             Err(error) => return Err(self.lines.line_error(error.to_string())),
         }
         Ok(true)

@@ -1,5 +1,6 @@
 //! Orders in REST answers, and what they share with the user stream.
 
+use super::list::{LeftOut, Rows};
 use super::wire::{Reader, Scalar, Text};
 use super::{DecodeError, Problem, parse, text_of};
 use crate::id::{AccountIx, OrderKey, TradeId, VenueOrderId};
@@ -18,10 +19,18 @@ pub fn order(bytes: &[u8], universe: &Universe, account: AccountIx) -> Result<Or
 }
 
 /// The answer to `GET openOrders` (and `allOrders`).
-pub fn orders(bytes: &[u8], universe: &Universe, account: AccountIx) -> Result<Vec<OrderReport>, DecodeError> {
+pub fn orders(bytes: &[u8], universe: &Universe, account: AccountIx) -> Result<Rows<OrderReport>, DecodeError> {
     let r = Reader { kind: "openOrders", universe };
     let rows: Vec<OrderWire<'_>> = parse(r.kind, text_of(r.kind, bytes)?)?;
-    rows.iter().map(|row| order_report(r, row, account)).collect()
+    Ok(Rows::read(&rows, |row| {
+        order_report(r, row, account).map(Some).map_err(|e| left_out(r, &row.symbol, &row.client_order_id, e))
+    }))
+}
+
+fn left_out(r: Reader<'_>, symbol: &Text<'_>, client_id: &Text<'_>, error: DecodeError) -> LeftOut {
+    let ours = OrderKey::parse(client_id.as_deref().unwrap_or_default()).ours().is_some();
+    let foreign_in = r.instrument("symbol", symbol).ok().map(|i| i.symbol).filter(|_| !ours);
+    LeftOut { error, foreign_in, ours }
 }
 
 /// The answer to placing or querying one conditional order.
@@ -35,10 +44,12 @@ pub fn algo_orders(
     bytes: &[u8],
     universe: &Universe,
     account: AccountIx,
-) -> Result<Vec<ConditionalReport>, DecodeError> {
+) -> Result<Rows<ConditionalReport>, DecodeError> {
     let r = Reader { kind: "openAlgoOrders", universe };
     let rows: Vec<AlgoWire<'_>> = parse(r.kind, text_of(r.kind, bytes)?)?;
-    rows.iter().map(|row| conditional_report(r, row, account)).collect()
+    Ok(Rows::read(&rows, |row| {
+        conditional_report(r, row, account).map(Some).map_err(|e| left_out(r, &row.symbol, &row.client_algo_id, e))
+    }))
 }
 
 /// The answer to cancelling a conditional order: it only names it.

@@ -2,6 +2,7 @@
 
 pub use super::orders::{AlgoCanceled, algo_canceled, algo_order, algo_orders, order, orders, user_trades};
 
+use super::list::Rows;
 use super::wire::{Reader, Scalar, Text};
 use super::{DecodeError, Problem, parse, scan, text_of};
 use crate::command::{MarginType, SymbolSettings, VenueBalance, VenueError, VenuePosition};
@@ -156,8 +157,8 @@ pub fn premium_index(bytes: &[u8], universe: &Universe) -> Result<Vec<(SymbolIx,
     known.map(mark).collect()
 }
 
-/// The answer to `GET positionRisk` (v3 and v2): positions that are not flat. One in a symbol without a definition is an error.
-pub fn positions(bytes: &[u8], universe: &Universe) -> Result<Vec<VenuePosition>, DecodeError> {
+/// The answer to `GET positionRisk` (v3 and v2): positions that are not flat.
+pub fn positions(bytes: &[u8], universe: &Universe) -> Result<Rows<VenuePosition>, DecodeError> {
     #[derive(Deserialize, Default)]
     #[serde(default, rename_all = "camelCase")]
     struct Row<'a> {
@@ -169,24 +170,26 @@ pub fn positions(bytes: &[u8], universe: &Universe) -> Result<Vec<VenuePosition>
     }
     let r = Reader { kind: "positionRisk", universe };
     let rows: Vec<Row<'_>> = parse(r.kind, text_of(r.kind, bytes)?)?;
-    let mut positions = Vec::new();
-    for row in rows.iter().filter(|row| !is_zero(row.position_amt)) {
+    Ok(Rows::read(&rows, |row| {
+        if is_zero(row.position_amt) {
+            return Ok(None);
+        }
         let i = r.instrument("symbol", &row.symbol)?;
         let quantity = r.net(i, "positionAmt", row.position_amt)?;
-        if quantity != NetQuantity::ZERO {
-            positions.push(VenuePosition {
-                symbol: i.symbol,
-                position_side: r.position_side("positionSide", row.position_side)?,
-                quantity,
-                entry_price: r.computed_price(i, "entryPrice", row.entry_price)?,
-            });
+        if quantity == NetQuantity::ZERO {
+            return Ok(None);
         }
-    }
-    Ok(positions)
+        Ok(Some(VenuePosition {
+            symbol: i.symbol,
+            position_side: r.position_side("positionSide", row.position_side)?,
+            quantity,
+            entry_price: r.computed_price(i, "entryPrice", row.entry_price)?,
+        }))
+    }))
 }
 
-/// The answer to `GET balance` (v3 and v2): wallets that are not empty. One of an asset without a definition is an error.
-pub fn balances(bytes: &[u8], universe: &Universe) -> Result<Vec<VenueBalance>, DecodeError> {
+/// The answer to `GET balance` (v3 and v2): wallets that are not empty.
+pub fn balances(bytes: &[u8], universe: &Universe) -> Result<Rows<VenueBalance>, DecodeError> {
     #[derive(Deserialize, Default)]
     #[serde(default)]
     struct Row<'a> {
@@ -196,10 +199,12 @@ pub fn balances(bytes: &[u8], universe: &Universe) -> Result<Vec<VenueBalance>, 
     }
     let r = Reader { kind: "balance", universe };
     let rows: Vec<Row<'_>> = parse(r.kind, text_of(r.kind, bytes)?)?;
-    let filled = rows.iter().filter(|row| !is_zero(row.balance));
-    filled
-        .map(|row| Ok(VenueBalance { wallet: r.money(r.asset("asset", row.asset)?, "balance", row.balance)? }))
-        .collect()
+    Ok(Rows::read(&rows, |row| {
+        if is_zero(row.balance) {
+            return Ok(None);
+        }
+        Ok(Some(VenueBalance { wallet: r.money(r.asset("asset", row.asset)?, "balance", row.balance)? }))
+    }))
 }
 
 fn is_zero(number: Scalar<'_>) -> bool {

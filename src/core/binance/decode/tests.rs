@@ -1,6 +1,6 @@
 use super::*;
 use crate::binance::instruments;
-use crate::id::{OrderKey, SymbolIx};
+use crate::id::{ClientOrderId, OrderKey, StrategyIx, SymbolIx};
 use crate::instrument::Universe;
 use crate::market::MarketEvent;
 use crate::order::{ConditionalStatus, Terms, TimeInForce, Trigger};
@@ -303,9 +303,7 @@ fn rest_answers_beyond_the_samples() {
         br#"[{"asset":"USDT","balance":"122607.35137903"},{"asset":"DUST","balance":"0.00000000"}]"#,
         &universe,
     );
-    assert_eq!(balances.expect("valid")[0].wallet.to_string(), "122607.35137903");
-    let unknown = rest::balances(br#"[{"asset":"DUST","balance":"0.1"}]"#, &universe).expect_err("not defined");
-    assert!(unknown.to_string().contains("value `DUST`: is an asset without a definition"));
+    assert_eq!(balances.expect("valid").rows[0].wallet.to_string(), "122607.35137903");
     let trades = br#"[{"symbol":"BTCUSDT","id":698759,"orderId":25851813,"side":"SELL","price":"7819.01","qty":"0.002",
         "realizedPnl":"-0.91539999","commission":"0.07819010","commissionAsset":"BNB","time":1569514978020,
         "positionSide":"BOTH","buyer":false,"maker":true}]"#;
@@ -321,4 +319,64 @@ fn rest_answers_beyond_the_samples() {
     assert!(matches!(order.terms, Terms::Limit { time_in_force: TimeInForce::Gtd(until), .. } if until.millis() == 99));
     let flags = rest::account_config(br#"{"dualSidePosition":true,"multiAssetsMargin":false,"canTrade":true}"#);
     assert_eq!(flags.map(|f| (f.position_mode, f.multi_assets)), Ok((crate::order::PositionMode::Hedge, false)));
+}
+
+/// What is not traded here must not hide what is.
+#[test]
+fn rows_without_a_definition_are_left_out_and_told() {
+    let universe = universe();
+    let (btc, eth) = (SymbolIx(0), SymbolIx(1));
+    let list = br#"[{"asset":"LDUSDT","balance":"5.0"},{"asset":"USDT","balance":"7"},{"asset":"BNB","balance":"x"}]"#;
+    let list = rest::balances(list, &universe).expect("a list");
+    assert_eq!(list.rows.iter().map(|b| b.wallet.to_string()).collect::<Vec<_>>(), ["7"]);
+    let told: Vec<(String, bool)> = list.left_out.iter().map(|l| (l.error.to_string(), l.blocks(&[btc]))).collect();
+    assert!(told[0].0.contains("value `LDUSDT`: is an asset without a definition"), "{told:?}");
+    assert_eq!((told[0].1, told[1].1), (false, true), "what the wallet of a known asset holds cannot be guessed");
+
+    let list = br#"[{"symbol":"NEWUSDT","positionAmt":"1","entryPrice":"1"},
+        {"symbol":"ETHUSDT","positionAmt":"1","positionSide":"NEW","entryPrice":"1"},
+        {"symbol":"BTCUSDT","positionAmt":"-0.5","entryPrice":"61000"}]"#;
+    let list = rest::positions(list, &universe).expect("a list");
+    assert_eq!(list.rows.iter().map(|p| p.symbol).collect::<Vec<_>>(), [btc]);
+    assert_eq!(list.left_out.iter().map(|l| l.blocks(&[btc])).collect::<Vec<_>>(), [false, true]);
+
+    let ours = ClientOrderId { epoch: 1, account: AccountIx(0), strategy: StrategyIx(1), counter: 7 };
+    let order = |symbol: &str, client: &str, kind: &str, name: &str| {
+        format!(
+            r#"{{"orderId":1,"algoId":1,"symbol":"{symbol}","status":"NEW","algoStatus":"NEW","clientOrderId":"{client}",
+            "clientAlgoId":"{client}","price":"1","triggerPrice":"1","origQty":"2","quantity":"2","executedQty":"0",
+            "timeInForce":"GTC","{name}":"{kind}","side":"BUY","updateTime":4}}"#
+        )
+    };
+    for (name, kind, known) in [("type", "LIMIT", true), ("orderType", "STOP_MARKET", false)] {
+        let rows = [
+            order("BTCUSDT", "web_1", kind, name),
+            order("ETHUSDT", "web_2", "ICEBERG", name),
+            order("NEWUSDT", "web_3", kind, name),
+            order("ETHUSDT", &ours.to_string(), "ICEBERG", name),
+        ];
+        let text = format!("[{}]", rows.join(","));
+        let (read, left_out) = if known {
+            let list = rest::orders(text.as_bytes(), &universe, AccountIx(0)).expect("a list");
+            (list.rows.len(), list.left_out)
+        } else {
+            let list = rest::algo_orders(text.as_bytes(), &universe, AccountIx(0)).expect("a list");
+            (list.rows.len(), list.left_out)
+        };
+        let blocks = |traded: &[SymbolIx]| left_out.iter().map(|l| l.blocks(traded)).collect::<Vec<_>>();
+        assert_eq!(read, 1);
+        assert_eq!(blocks(&[btc]), [false, false, true], "one of ours may be missing nowhere");
+        assert_eq!(blocks(&[btc, eth]), [true, false, true]);
+    }
+
+    let update = |asset: &str, amount: &str| {
+        let text = format!(
+            r#"{{"e":"ACCOUNT_UPDATE","E":1,"T":1,"a":{{"m":"ORDER","B":[{{"a":"{asset}","wb":"{amount}","cw":"1","bc":"0"}},
+            {{"a":"USDT","wb":"9","cw":"9","bc":"0"}}],"P":[{{"s":"NEWUSDT","pa":"1","ep":"1","ps":"BOTH"}}]}}}}"#
+        );
+        decode_frame(text.as_bytes(), &universe, ACCOUNT, Ts::ZERO)
+    };
+    let Ok(Frame::Partly(Report::Account(report), left_out)) = update("LDUSDT", "5") else { panic!("partly") };
+    assert_eq!((report.balances.len(), report.positions.len(), left_out.len()), (1, 0, 2));
+    assert!(update("USDT", "x").is_err(), "a known asset");
 }

@@ -29,7 +29,7 @@ pub(super) fn decode(
         "listenKeyExpired" => Ok(Frame::ListenKeyExpired),
         "ORDER_TRADE_UPDATE" => order_update(r, &parse(kind, body)?, account).map(Frame::User),
         "ALGO_UPDATE" => algo_update(r, &parse(kind, body)?, account).map(Frame::User),
-        "ACCOUNT_UPDATE" => account_update(r, &parse(kind, body)?, account).map(Frame::User),
+        "ACCOUNT_UPDATE" => known_of_account_update(r, &parse(kind, body)?, account),
         "MARGIN_CALL" => margin_call(r, body, account),
         _ => config_update(r, body, account).map(Frame::User),
     }
@@ -295,10 +295,38 @@ wire! {
     }
 }
 
+/// Rows of symbols and assets without a definition are left out, and told.
+fn known_of_account_update(
+    r: Reader<'_>,
+    event: &Event<'_, AccountWire<'_>>,
+    account: AccountIx,
+) -> Result<Frame, DecodeError> {
+    let mut left_out = Vec::new();
+    let report = account_rows(r, event, account, |error| {
+        if error.is_undefined() {
+            left_out.push(error);
+            Ok(())
+        } else {
+            Err(error)
+        }
+    })?;
+    Ok(if left_out.is_empty() { Frame::User(report) } else { Frame::Partly(report, left_out) })
+}
+
 fn account_update(
     r: Reader<'_>,
     event: &Event<'_, AccountWire<'_>>,
     account: AccountIx,
+) -> Result<Report, DecodeError> {
+    account_rows(r, event, account, Err)
+}
+
+/// `beyond` judges the error of a row that cannot be read.
+fn account_rows(
+    r: Reader<'_>,
+    event: &Event<'_, AccountWire<'_>>,
+    account: AccountIx,
+    mut beyond: impl FnMut(DecodeError) -> Result<(), DecodeError>,
 ) -> Result<Report, DecodeError> {
     let balance = |w: &BalanceWire<'_>| {
         let asset = r.asset("a", w.a)?;
@@ -325,13 +353,15 @@ fn account_update(
         Some(_) => AccountReason::Other,
         None => return Err(r.error("m", "", Problem::Missing)),
     };
-    let report = AccountReport {
-        account,
-        reason,
-        balances: event.o.B.iter().map(balance).collect::<Result<_, _>>()?,
-        positions: event.o.P.iter().map(position).collect::<Result<_, _>>()?,
-        exchange_time: r.time("T", event.T)?,
-    };
+    let mut balances = Vec::with_capacity(event.o.B.len());
+    for row in &event.o.B {
+        balance(row).map(|row| balances.push(row)).or_else(&mut beyond)?;
+    }
+    let mut positions = Vec::with_capacity(event.o.P.len());
+    for row in &event.o.P {
+        position(row).map(|row| positions.push(row)).or_else(&mut beyond)?;
+    }
+    let report = AccountReport { account, reason, balances, positions, exchange_time: r.time("T", event.T)? };
     Ok(Report::Account(Box::new(report)))
 }
 

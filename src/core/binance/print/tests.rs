@@ -1,6 +1,7 @@
 //! What is printed is read back as it was.
 
 use super::*;
+use crate::binance::decode::list::Rows;
 use crate::binance::decode::{self, Frame, rest};
 use crate::binance::instruments;
 use crate::command::{AccountReason, AccountReport, Report, VenueBalance, VenuePosition};
@@ -290,14 +291,14 @@ proptest! {
         let zero = Mark { mark_price: entry_price, index_price: entry_price, funding_rate: Rate::ZERO, next_funding: Ts::ZERO };
         let mut text = String::new();
         list(&mut text, [&position], |out, p| super::position(out, p, &zero, &universe, exchange_time));
-        prop_assert_eq!(rest::positions(text.as_bytes(), &universe), Ok(vec![position]));
+        prop_assert_eq!(rest::positions(text.as_bytes(), &universe).and_then(Rows::all), Ok(vec![position]));
         let mut text = String::new();
         list(&mut text, [VenueBalance { wallet }], |out, b| {
             balance(out, &b, wallet, &universe, exchange_time);
             true
         });
         let expected = if wallet.is_zero() { Vec::new() } else { vec![VenueBalance { wallet }] };
-        prop_assert_eq!(rest::balances(text.as_bytes(), &universe), Ok(expected));
+        prop_assert_eq!(rest::balances(text.as_bytes(), &universe).and_then(Rows::all), Ok(expected));
         let record = TradeRecord { symbol: SymbolIx(0), venue_id: VenueOrderId(net), side: taker, position_side: side, fill };
         let mut text = String::new();
         list(&mut text, [&record], |out, r| user_trade(out, r, &universe));

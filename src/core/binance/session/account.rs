@@ -6,7 +6,7 @@
 
 use super::link::{Link, LinkState};
 use super::{Session, World, note};
-use crate::binance::decode::{self, Frame};
+use crate::binance::decode::{self, Frame, Problem};
 use crate::binance::encode::{self, Encoded, Stamp};
 use crate::binance::error::{self, Meaning};
 use crate::binance::limits::{OrderLimit, WeightLimit};
@@ -18,7 +18,7 @@ use crate::command::{
     VenueCommand, VenueError,
 };
 use crate::event::{Input, StreamFault, StreamState};
-use crate::id::AccountIx;
+use crate::id::{AccountIx, SymbolIx};
 use crate::order::PositionMode;
 use crate::time::{Span, Ts};
 use confirm::Confirmations;
@@ -39,6 +39,8 @@ mod tests;
 pub struct AccountOptions {
     /// The account.
     pub account: AccountIx,
+    /// What its strategies trade: nothing else keeps it from being reconciled.
+    pub symbols: Vec<SymbolIx>,
     /// Base of the private route, e.g. `wss://fstream.binance.com/private`.
     pub ws_private_url: String,
     /// `recvWindow` of signed requests.
@@ -61,6 +63,8 @@ const OFFSET_EVERY: Span = Span::from_secs(60);
 const OFFSET_AGAIN: Span = Span::from_secs(5);
 /// Pause before a failed start-up request is tried again.
 const RETRY: Span = Span::from_secs(2);
+/// Events that tell of one order each.
+const ORDER_EVENTS: [&str; 2] = ["ORDER_TRADE_UPDATE", "ALGO_UPDATE"];
 const LISTEN_KEY: &str = "/fapi/v1/listenKey";
 /// The account has placed too many orders in a window.
 const TOO_MANY_ORDERS: i32 = -1015;
@@ -265,6 +269,10 @@ impl AccountSession {
                 self.confirmations.heard(&report);
                 out.push(Action::Offer(Input::Report(report)));
             }
+            Ok(Frame::Partly(report, left_out)) => {
+                left_out.into_iter().for_each(|error| note(out, "row_left_out", error, &[]));
+                out.push(Action::Offer(Input::Report(report)));
+            }
             Ok(Frame::MarginCalls(calls)) => {
                 out.extend(calls.into_iter().map(|call| Action::Offer(Input::Report(call))));
             }
@@ -274,6 +282,10 @@ impl AccountSession {
                 note(out, "frame_unknown", format!("unknown kind of message `{kind}`"), bytes);
             }
             Ok(_) => {}
+            // An order in a symbol that nobody here can trade or book.
+            Err(error) if ORDER_EVENTS.contains(&&*error.kind) && error.problem == Problem::Symbol => {
+                note(out, "row_left_out", error, &[]);
+            }
             Err(error) => {
                 // A report that cannot be read may have been a fill: only a reconciliation can tell.
                 self.malformed_frames += 1;

@@ -134,6 +134,7 @@ impl Setup {
         };
         let account = AccountOptions {
             account: ACCOUNT,
+            symbols: vec![SymbolIx(0)],
             ws_private_url: format!("{base}/private"),
             recv_window: Span::from_secs(5),
             report_timeout: Span::from_secs(3),

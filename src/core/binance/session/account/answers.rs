@@ -1,13 +1,17 @@
 //! Answers to requests, and requests that have none: each becomes one outcome, one answer, or a step of the start.
 
 use super::*;
+use crate::binance::decode::list::Rows;
 
 impl AccountSession {
     pub(super) fn accepted(&mut self, pending: Pending, body: &[u8], world: &World<'_>, out: &mut Vec<Action>) {
         match pending {
             Pending::Command { id, kind } => match kind {
                 CommandKind::Query(query) => {
-                    let result = answer(&query, body, world, self.options.account).map_err(|e| unreadable(&e));
+                    let result = self.read(&query, body, world, out).map_err(|error| {
+                        note(out, kind_unreadable(&query), &error, body);
+                        unreadable(&error)
+                    });
                     self.answer(id, result, out);
                 }
                 kind => {
@@ -18,7 +22,7 @@ impl AccountSession {
             Pending::AfterCancel { id } => {
                 let outcome = match decode::rest::algo_order(body, world.universe, self.options.account) {
                     Ok(report) => Outcome::Conditional(Box::new(report)),
-                    Err(error) => Outcome::Unknown(unreadable(&error)),
+                    Err(error) => unreadable_outcome(&error, body, out),
                 };
                 self.outcome(id, outcome, out);
             }
@@ -69,12 +73,12 @@ impl AccountSession {
             CommandKind::Place(order) if order.intent.terms.is_conditional() => {
                 match decode::rest::algo_order(body, world.universe, account) {
                     Ok(report) => Outcome::Conditional(Box::new(report)),
-                    Err(error) => Outcome::Unknown(unreadable(&error)),
+                    Err(error) => unreadable_outcome(&error, body, out),
                 }
             }
             _ => match decode::rest::order(body, world.universe, account) {
                 Ok(report) => Outcome::Order(Box::new(report)),
-                Err(error) => Outcome::Unknown(unreadable(&error)),
+                Err(error) => unreadable_outcome(&error, body, out),
             },
         };
         self.outcome(id, outcome, out);
@@ -95,6 +99,7 @@ impl AccountSession {
             _ => decode::rest::symbol_config(body, world.universe).map(|symbols| parts.symbols = Some(symbols)),
         };
         if let Err(error) = taken {
+            note(out, kind_unreadable(&Query::Settings), &error, body);
             self.settings.remove(&id);
             return self.answer(id, Err(unreadable(&error)), out);
         }
@@ -141,6 +146,49 @@ impl AccountSession {
         }
     }
 
+    /// The answer to a query.
+    fn read(
+        &self,
+        query: &Query,
+        body: &[u8],
+        world: &World<'_>,
+        out: &mut Vec<Action>,
+    ) -> Result<Answer, decode::DecodeError> {
+        let (universe, account) = (world.universe, self.options.account);
+        Ok(match query {
+            Query::Order { conditional: false, .. } => {
+                Answer::Order(Box::new(decode::rest::order(body, universe, account)?))
+            }
+            Query::Order { conditional: true, .. } => {
+                Answer::Conditional(Box::new(decode::rest::algo_order(body, universe, account)?))
+            }
+            Query::OpenOrders => Answer::OpenOrders(self.rows(decode::rest::orders(body, universe, account)?, out)?),
+            Query::OpenConditionals => {
+                Answer::OpenConditionals(self.rows(decode::rest::algo_orders(body, universe, account)?, out)?)
+            }
+            Query::Trades { symbol, .. } => {
+                let trades = decode::rest::user_trades(body, universe)?;
+                let complete = trades.len() < encode::TRADES_PAGE;
+                Answer::Trades { symbol: *symbol, trades, complete }
+            }
+            Query::Positions => Answer::Positions(self.rows(decode::rest::positions(body, universe)?, out)?),
+            Query::Balances => Answer::Balances(self.rows(decode::rest::balances(body, universe)?, out)?),
+            // Settings come in three parts and never here.
+            Query::Settings => Answer::NoSuchOrder,
+        })
+    }
+
+    /// What was read of a list, unless a row is missing that trading depends on. Others are told.
+    fn rows<T>(&self, list: Rows<T>, out: &mut Vec<Action>) -> Result<Vec<T>, decode::DecodeError> {
+        for row in list.left_out {
+            if row.blocks(&self.options.symbols) {
+                return Err(row.error);
+            }
+            note(out, "row_left_out", row.error, &[]);
+        }
+        Ok(list.rows)
+    }
+
     /// No answer came.
     pub(super) fn failed(
         &mut self,
@@ -173,27 +221,24 @@ impl AccountSession {
     }
 }
 
-fn answer(query: &Query, body: &[u8], world: &World<'_>, account: AccountIx) -> Result<Answer, decode::DecodeError> {
-    let universe = world.universe;
-    Ok(match query {
-        Query::Order { conditional: false, .. } => {
-            Answer::Order(Box::new(decode::rest::order(body, universe, account)?))
-        }
-        Query::Order { conditional: true, .. } => {
-            Answer::Conditional(Box::new(decode::rest::algo_order(body, universe, account)?))
-        }
-        Query::OpenOrders => Answer::OpenOrders(decode::rest::orders(body, universe, account)?),
-        Query::OpenConditionals => Answer::OpenConditionals(decode::rest::algo_orders(body, universe, account)?),
-        Query::Trades { symbol, .. } => {
-            let trades = decode::rest::user_trades(body, universe)?;
-            let complete = trades.len() < encode::TRADES_PAGE;
-            Answer::Trades { symbol: *symbol, trades, complete }
-        }
-        Query::Positions => Answer::Positions(decode::rest::positions(body, universe)?),
-        Query::Balances => Answer::Balances(decode::rest::balances(body, universe)?),
-        // Settings come in three parts and never here.
-        Query::Settings => Answer::NoSuchOrder,
-    })
+/// The code of the note that says that the answer to a query could not be read: one a kind.
+fn kind_unreadable(query: &Query) -> &'static str {
+    match query {
+        Query::Order { conditional: false, .. } => "order_unreadable",
+        Query::Order { conditional: true, .. } => "conditional_unreadable",
+        Query::OpenOrders => "open_orders_unreadable",
+        Query::OpenConditionals => "open_conditionals_unreadable",
+        Query::Trades { .. } => "trades_unreadable",
+        Query::Positions => "positions_unreadable",
+        Query::Balances => "balances_unreadable",
+        Query::Settings => "settings_unreadable",
+    }
+}
+
+/// An order was taken or not: the answer tells, but not to us.
+fn unreadable_outcome(error: &decode::DecodeError, body: &[u8], out: &mut Vec<Action>) -> Outcome {
+    note(out, "outcome_unreadable", error, body);
+    Outcome::Unknown(unreadable(error))
 }
 
 fn unreadable(error: &dyn std::error::Error) -> VenueError {

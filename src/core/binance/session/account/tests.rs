@@ -26,6 +26,7 @@ impl Script {
     fn new() -> Script {
         let options = AccountOptions {
             account: ACCOUNT,
+            symbols: vec![SymbolIx(0)],
             ws_private_url: "wss://x/private".into(),
             recv_window: Span::from_secs(5),
             report_timeout: Span::from_secs(3),
@@ -478,4 +479,59 @@ proptest! {
         prop_assert_eq!(script.session.open_requests(), 0);
         prop_assert!(script.session.settings.is_empty());
     }
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_told_and_a_row_of_no_concern_is_left_out() {
+    let mut script = Script::up();
+    let queries = [Query::Balances, Query::Positions, Query::OpenOrders, Query::OpenConditionals, Query::Settings];
+    for (n, query) in queries.into_iter().enumerate() {
+        script.command(n as u64, CommandKind::Query(query));
+        for request in script.requests() {
+            script.reply(request.id, 200, r#"{"new":"shape"}"#);
+        }
+        let told = script.told();
+        assert!(told[0].starts_with("note ") && told[0].ends_with("_unreadable"), "{told:?}");
+        assert!(told.contains(&format!("{n} answered false")), "{told:?}");
+    }
+    script.command(9, CommandKind::Query(Query::Balances));
+    let id = script.request().id;
+    script.reply(id, 200, r#"[{"asset":"LDUSDT","balance":"5.0"},{"asset":"USDT","balance":"7"}]"#);
+    assert_eq!(script.told(), ["note row_left_out", "9 answered true"]);
+
+    let foreign = |symbol: &str| {
+        format!(
+            r#"[{{"orderId":1,"symbol":"{symbol}","status":"NEW","clientOrderId":"web","price":"1","origQty":"2",
+            "executedQty":"0","timeInForce":"GTC","type":"ICEBERG","side":"BUY","updateTime":4}}]"#
+        )
+    };
+    for (symbol, told) in [
+        ("ETHUSDT", ["note row_left_out", "9 answered true"]),
+        ("BTCUSDT", ["note open_orders_unreadable", "9 answered false"]),
+    ] {
+        script.command(9, CommandKind::Query(Query::OpenOrders));
+        let id = script.request().id;
+        script.reply(id, 200, &foreign(symbol));
+        assert_eq!(script.told(), told, "{symbol}");
+    }
+}
+
+#[test]
+fn an_event_about_what_has_no_definition_is_no_gap() {
+    let mut script = Script::up();
+    let update = |asset: &str| {
+        format!(
+            r#"{{"e":"ACCOUNT_UPDATE","E":1,"T":1,"a":{{"m":"DEPOSIT","B":[{{"a":"{asset}","wb":"5","cw":"5","bc":"5"}}],"P":[]}}}}"#
+        )
+    };
+    script.give(Incoming::Frame { link: PRIVATE, bytes: update("LDUSDT").as_bytes() });
+    let told = script.told();
+    assert_eq!((told[0].as_str(), told.len()), ("note row_left_out", 2), "the rest of it is reported: {told:?}");
+    assert!(told[1].contains("Report(Account"), "{told:?}");
+    let order = r#"{"e":"ORDER_TRADE_UPDATE","E":1,"T":1,"o":{"s":"NEWUSDT","c":"web","X":"NEW","x":"NEW"}}"#;
+    script.give(Incoming::Frame { link: PRIVATE, bytes: order.as_bytes() });
+    assert_eq!(script.told(), ["note row_left_out"]);
+    let order = order.replace("NEWUSDT", "BTCUSDT");
+    script.give(Incoming::Frame { link: PRIVATE, bytes: order.as_bytes() });
+    assert_eq!(script.told(), ["note frame_malformed", "down", "up"]);
 }
