@@ -11,7 +11,7 @@ use qcat_actors::runtime::definitions::Definitions;
 use qcat_actors::runtime::lane::{Lane, Step, Tap};
 use qcat_actors::runtime::stop::{StopPlan, StopReport, StopState};
 use qcat_actors::runtime::system::{self, SystemHandle, SystemOptions};
-use qcat_core::binance::decode::definitions::RateLimitKind;
+use qcat_core::binance::decode::{self, definitions::RateLimitKind};
 use qcat_core::binance::session::account::AccountOptions;
 use qcat_core::binance::session::market::MarketOptions;
 use qcat_core::engine::Engine;
@@ -154,6 +154,17 @@ fn fee_contracts(engine: &Engine, watched: &[SymbolIx]) -> Vec<SymbolIx> {
     universe.instruments().iter().filter(prices).map(|i| i.symbol).collect()
 }
 
+/// The candles that strategies want and the exchange has. Those that it does not have are built from trades.
+fn kline_intervals(lane: &Lane) -> Vec<String> {
+    let strategies = lane.read(|engine| engine.config().strategies.clone());
+    let instances = strategies.iter().filter_map(|s| lane.registry().build(&s.kind, &s.params).ok());
+    let intervals = instances.flat_map(|instance| instance.needs().candles).map(|need| need.interval);
+    // The futures exchange has no klines below a minute.
+    let long = intervals.filter(|interval| *interval >= Span::from_secs(60));
+    let words: BTreeSet<&str> = long.filter_map(decode::market::interval_word).collect();
+    words.into_iter().map(str::to_owned).collect()
+}
+
 fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOptions, StartError> {
     let Parts { lane, connector, credentials, info, clock, watch, .. } = parts;
     let mut network = Network::new(connector, &config.exchange.rest_url)?;
@@ -203,8 +214,8 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
         symbols,
         marks_only,
         depth_millis: config.market_data.depth_millis,
-        // Strategies build their candles from trades; klines come as history.
-        kline_intervals: Vec::new(),
+        aggregate_trades: config.market_data.aggregate_trades,
+        kline_intervals: kline_intervals(&lane),
         silence: config.market_data.silence,
         silence_trades: config.market_data.silence_trades,
         seed,

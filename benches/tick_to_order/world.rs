@@ -317,6 +317,7 @@ fn market_options() -> MarketOptions {
         symbols: vec![SymbolIx(0)],
         marks_only: vec![],
         depth_millis: 100,
+        aggregate_trades: false,
         kline_intervals: Vec::new(),
         silence: Span::from_secs(86_400),
         silence_trades: Span::from_secs(86_400),

@@ -292,6 +292,7 @@ fn market_data(get: &Get<'_>) -> MarketData {
     let depth = get.text("depth_speed");
     MarketData {
         depth_millis: depth.trim_end_matches("ms").parse().unwrap_or(100),
+        aggregate_trades: get.text("trades") == "aggregate",
         silence: get.span("silence"),
         silence_trades: get.span("silence_trades"),
         queue: usize::try_from(get.int("queue")).unwrap_or(64),

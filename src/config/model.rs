@@ -160,6 +160,8 @@ pub struct Strategy {
 pub struct MarketData {
     /// Depth speed in milliseconds.
     pub depth_millis: u32,
+    /// Aggregate trades in place of single ones.
+    pub aggregate_trades: bool,
     /// Silence bound of depth, quotes, marks.
     pub silence: Span,
     /// Silence bound of trades.

@@ -251,6 +251,12 @@ pub const SCHEMA: &[Row] = &[
     ),
     row("market_data.depth_speed", Kind::Word(&["100ms", "250ms", "500ms"]), "100ms", "Speed of the depth stream."),
     row(
+        "market_data.trades",
+        Kind::Word(&["single", "aggregate"]),
+        "single",
+        "Which trades are subscribed to: each one, or those of one order at one price in one (fewer messages, 100 ms late).",
+    ),
+    row(
         "market_data.silence",
         Kind::Duration(1_000, HOUR),
         "10s",

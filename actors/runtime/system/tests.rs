@@ -155,6 +155,7 @@ async fn without_an_exchange_everything_comes_back_unsent_and_the_stop_is_clean(
             symbols: vec![SYMBOL],
             marks_only: vec![],
             depth_millis: 100,
+            aggregate_trades: false,
             kline_intervals,
             silence,
             silence_trades: silence,

@@ -41,6 +41,8 @@ pub struct MarketOptions {
     pub marks_only: Vec<SymbolIx>,
     /// Depth speed: 100, 250 or 500 ms.
     pub depth_millis: u32,
+    /// `aggTrade` of the market route in place of `trade` of the public one.
+    pub aggregate_trades: bool,
     /// Kline intervals (the exchange's words, `1m` …) to subscribe to.
     pub kline_intervals: Vec<String>,
     /// A stream that says nothing for this long is silent: depth, quotes and mark prices.
@@ -154,8 +156,11 @@ impl MarketSession {
             if link == PUBLIC {
                 streams.push(format!("{name}@depth@{}ms", self.options.depth_millis));
                 streams.push(format!("{name}@bookTicker"));
-                streams.push(format!("{name}@trade"));
-            } else {
+            }
+            if link == Watched::Trade.carrier(&self.options) {
+                streams.push(format!("{name}@{}", if self.options.aggregate_trades { "aggTrade" } else { "trade" }));
+            }
+            if link == MARKET {
                 streams.push(format!("{name}@markPrice@1s"));
                 streams.extend(self.options.kline_intervals.iter().map(|i| format!("{name}@kline_{i}")));
             }
@@ -205,7 +210,7 @@ impl MarketSession {
             return;
         }
         for at in 0..self.symbols.len() {
-            self.symbols[at].heard.opened(link, now);
+            self.symbols[at].heard.opened(link, &self.options, now);
             self.maybe_up(at, out);
         }
     }
@@ -233,7 +238,7 @@ impl MarketSession {
         let (count, watched) = match &input.event {
             MarketEvent::Quote(_) => (&mut counts.quotes, Some(Watched::Quote)),
             MarketEvent::Trade(_) => (&mut counts.trades, Some(Watched::Trade)),
-            MarketEvent::AggTrade(_) => (&mut counts.agg_trades, None),
+            MarketEvent::AggTrade(_) => (&mut counts.agg_trades, Some(Watched::Trade)),
             MarketEvent::Mark(_) => (&mut counts.marks, Some(Watched::Mark)),
             MarketEvent::Candle(_) => (&mut counts.klines, Some(Watched::Kline)),
             MarketEvent::BookDelta(_) => (&mut counts.depth, Some(Watched::Depth)),

@@ -127,6 +127,7 @@ impl Setup {
             symbols: vec![symbol],
             marks_only: vec![],
             depth_millis: 100,
+            aggregate_trades: false,
             kline_intervals: vec!["1m".to_owned()],
             silence: Span::from_secs(10),
             silence_trades: Span::from_secs(60),

@@ -21,8 +21,9 @@ const WATCHED: [Watched; 5] = [Watched::Depth, Watched::Quote, Watched::Trade, W
 
 impl Watched {
     /// The link that carries it.
-    fn carrier(self) -> LinkId {
+    pub(super) fn carrier(self, options: &MarketOptions) -> LinkId {
         match self {
+            Watched::Trade if options.aggregate_trades => MARKET,
             Watched::Depth | Watched::Quote | Watched::Trade => PUBLIC,
             Watched::Mark | Watched::Kline => MARKET,
         }
@@ -53,8 +54,8 @@ impl Heard {
     }
 
     /// A link was opened: its streams have their time from here on.
-    pub(super) fn opened(&mut self, link: LinkId, now: Ts) {
-        WATCHED.into_iter().filter(|w| w.carrier() == link).for_each(|w| _ = self.at(w, now));
+    pub(super) fn opened(&mut self, link: LinkId, options: &MarketOptions, now: Ts) {
+        WATCHED.into_iter().filter(|w| w.carrier(options) == link).for_each(|w| _ = self.at(w, now));
     }
 
     /// Whether a stream is silent while those of other symbols speak.
@@ -84,7 +85,7 @@ impl MarketSession {
             Watched::Trade => Some(self.options.silence_trades),
             Watched::Kline => self.kline_silence,
         };
-        bound.filter(|_| self.links[watched.carrier().0 as usize].is_up())
+        bound.filter(|_| self.links[watched.carrier(&self.options).0 as usize].is_up())
     }
 
     /// When a stream has to be looked at: it has not spoken, or has been silent alone, for as long as is borne.
@@ -130,7 +131,7 @@ impl MarketSession {
                 self.symbol_down(at, StreamFault::Silent, out);
             } else {
                 note(out, "stream_silent", silence.facts, &[]);
-                let link = watched.carrier();
+                let link = watched.carrier(&self.options);
                 out.push(Action::Close { link });
                 self.link_down(link, StreamFault::Silent, world, out);
             }
@@ -141,7 +142,7 @@ impl MarketSession {
     pub(super) fn excuse_closed(&mut self, world: &World<'_>) {
         for state in &mut self.symbols {
             if !world.universe.instrument(state.symbol).is_some_and(|i| i.is_tradable()) {
-                [PUBLIC, MARKET].into_iter().for_each(|link| state.heard.opened(link, world.now));
+                [PUBLIC, MARKET].into_iter().for_each(|link| state.heard.opened(link, &self.options, world.now));
             }
         }
     }

@@ -26,6 +26,7 @@ impl Script {
             symbols: (0..symbols).map(SymbolIx).collect(),
             marks_only,
             depth_millis: 100,
+            aggregate_trades: false,
             kline_intervals: vec!["1m".into()],
             silence: Span::from_secs(5),
             silence_trades: Span::from_secs(50),
@@ -121,6 +122,38 @@ fn streams_are_asked_for_on_their_own_route() {
 }
 
 /// A price to value fees with is passed on, and nothing waits for it.
+#[test]
+fn aggregate_trades_come_by_the_market_route_and_are_held_against_the_bound_of_trades() {
+    let mut script = Script::new(1);
+    script.session.options.aggregate_trades = true;
+    script.told();
+    let world = World { now: script.now, universe: &script.universe };
+    script.session.start(&world, &mut script.out);
+    let asked = script.told();
+    assert!(asked[0].ends_with("public/stream?streams=btcusdt@depth@100ms/btcusdt@bookTicker"), "{asked:?}");
+    assert!(asked[1].contains("market/stream?streams=btcusdt@aggTrade/btcusdt@markPrice@1s"), "{asked:?}");
+    script.give(Incoming::LinkUp(MARKET));
+    let frame = format!(
+        r#"{{"e":"aggTrade","E":{START},"s":"BTCUSDT","a":1,"p":"61000.0","q":"1","f":1,"l":2,"T":{START},"m":true}}"#
+    );
+    let deadline = Ts::from_millis(START + 50_000);
+    while script.now < deadline.plus(Span::from_secs(-1)) {
+        script.now = script.now.plus(Span::from_secs(1));
+        script.mark();
+    }
+    script.give(Incoming::Frame { link: MARKET, bytes: frame.as_bytes() });
+    assert_eq!(script.session.counts().agg_trades, 1);
+    script.told();
+    for _ in 0..10 {
+        script.now = script.now.plus(Span::from_secs(1));
+        script.mark();
+        let world = World { now: script.now, universe: &script.universe };
+        script.session.on_time(&world, &mut script.out);
+    }
+    let told = script.told();
+    assert!(told.iter().all(|t| !t.contains("silent")), "a trade was heard within the bound: {told:?}");
+}
+
 #[test]
 fn a_mark_price_alone_can_be_asked_for() {
     let mut script = Script::made(1, vec![SymbolIx(1)]);
