@@ -11,6 +11,7 @@ pub mod command;
 pub mod config;
 pub mod engine;
 pub mod event;
+pub mod health;
 pub mod id;
 pub mod indicator;
 pub mod instrument;
