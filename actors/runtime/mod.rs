@@ -3,8 +3,10 @@
 //! * [`lane`]: an engine with its queue, journal and writers on one thread. * [`latch`]: stops new risk from any thread.
 //! * [`component`]: the list of components and the policy table. * [`supervise`]: their actors, restarts, budgets.
 //! * [`stop`]: the ordered stop. * [`system`]: starts and stops them all. * [`host`]: the lane's side of a socket shell.
+//! * [`board`]: a copy of what the engine believes, for readers on other threads.
 //! * [`definitions`] and `history` ask the exchange for what the engine needs besides its streams.
 
+pub mod board;
 pub mod component;
 pub mod definitions;
 pub(crate) mod history;

@@ -63,7 +63,7 @@ pub struct LaneOptions {
 }
 
 /// Where a lane is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LaneState {
     /// It steps.
@@ -77,7 +77,7 @@ pub enum LaneState {
 }
 
 /// A lane as an operator sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct LaneView {
     /// Where it is.
     pub state: LaneState,

@@ -11,12 +11,13 @@ use crate::config::EngineConfig;
 use crate::event::{Admitted, Decision, Equity, Event, Input, Station, TimerId, VirtualPosition};
 use crate::id::{AccountIx, Seq, StrategyIx};
 use crate::instrument::Universe;
-use crate::node::Outbox;
+use crate::node::{Context, Outbox};
 use crate::order::desk::Desk;
 use crate::order::reconcile::Reconciler;
 use crate::order::{Fill, OrderUpdate};
 use crate::position::ledger::Ledger;
 use crate::risk::gate::Gate;
+use crate::risk::view::GateView;
 use crate::risk::watch::Risk;
 use crate::strategy::registry::Registry;
 use crate::strategy::runner::Runner;
@@ -263,6 +264,15 @@ impl Engine {
     /// An account's gate.
     pub fn gate(&self, account: AccountIx) -> Option<&Gate> {
         self.nodes.gates.get(account.ix())
+    }
+
+    /// What people may see of an account's gate at this moment.
+    pub fn gate_view(&self, account: AccountIx) -> Option<GateView> {
+        // A view asks for nothing, so it takes no numbers of commands.
+        let commands = Cell::new(self.commands.get());
+        let (markets, universe, config, commands) = (&self.markets, &self.universe, &self.config, &commands);
+        let context = Context { now: self.now, seq: self.seq, epoch: self.epoch, markets, universe, config, commands };
+        self.gate(account).map(|gate| gate.view(&context))
     }
 
     /// An account's reconciliation.
