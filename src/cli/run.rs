@@ -47,7 +47,7 @@ pub fn run(arguments: &Arguments) -> u8 {
         println!("{}: valid", arguments.config.display());
         return exit::OK;
     }
-    super::log_to_stderr(&config.log_level);
+    super::log_to_stderr(&config.logging.level);
     match Guard::start(plan.force_shutdown_after(), exit::FORCED) {
         Ok(guard) => super::on_actix(serve(config, Arc::new(registry), arguments.resume, guard)),
         Err(error) => {
@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> u8 {
 
 async fn serve(config: Config, registry: Arc<Registry>, resume: bool, guard: Guard) -> u8 {
     actix_rt::spawn(outlive_the_terminal());
-    tracing::info!(name = %config.name, environment = %config.environment, exchange = %config.exchange.rest_url,
+    tracing::info!(name = %config.app.name, environment = %config.app.environment, exchange = %config.exchange.rest_url,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let started = tokio::select! {
         started = Daemon::start(&config, registry) => started,

@@ -1,87 +1,20 @@
 //! From values by path to the configuration's types, and what spans several keys.
 
-use super::model::{Account, COMPONENT_NAMES, Config, Exchange, Journal, Limits, MarketData, Shutdown, Strategy};
+mod get;
+mod service;
+
+use super::model::{Account, Config, Exchange, Journal, Limits, MarketData, Strategy};
 use super::read::{Fault, Leaf, Values};
+use get::{Faults, Get};
 use qcat_core::command::MarginType;
 use qcat_core::config::{OnFault, OnStop, OnStuckTrigger, ParamValue, RiskConfig, Timing};
 use qcat_core::id::AccountIx;
 use qcat_core::num::Rate;
 use qcat_core::order::PositionMode;
-use qcat_core::time::Span;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-/// Reads typed values by path. The schema guarantees kind and presence, so a miss is a bug of this file's paths.
-struct Get<'a> {
-    values: &'a Values,
-    base: String,
-}
-
-impl Get<'_> {
-    fn leaf(&self, key: &str) -> Option<&Leaf> {
-        self.values.get(&format!("{}{key}", self.base))
-    }
-
-    fn text(&self, key: &str) -> String {
-        match self.leaf(key) {
-            Some(Leaf::Text(text)) => text.clone(),
-            _ => String::new(),
-        }
-    }
-
-    fn bool(&self, key: &str) -> bool {
-        matches!(self.leaf(key), Some(Leaf::Bool(true)))
-    }
-
-    fn int(&self, key: &str) -> i64 {
-        match self.leaf(key) {
-            Some(Leaf::Int(number)) => *number,
-            _ => 0,
-        }
-    }
-
-    fn u32(&self, key: &str) -> u32 {
-        u32::try_from(self.int(key)).unwrap_or(u32::MAX)
-    }
-
-    fn span(&self, key: &str) -> Span {
-        match self.leaf(key) {
-            Some(Leaf::Duration(span)) => *span,
-            _ => Span::ZERO,
-        }
-    }
-
-    fn rate(&self, key: &str) -> Rate {
-        Rate::parse(self.text(key).as_bytes()).unwrap_or(Rate::ZERO)
-    }
-
-    fn texts(&self, key: &str) -> Vec<String> {
-        match self.leaf(key) {
-            Some(Leaf::Texts(texts)) => texts.clone(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn path(&self, key: &str) -> Option<PathBuf> {
-        Some(self.text(key)).filter(|text| !text.is_empty()).map(PathBuf::from)
-    }
-}
 
 /// Clocks differ: how much longer than `exchange.recv_window` nobody believes that an order never arrived.
 const ABSENCE_MARGIN_MS: i64 = 1_000;
-
-/// Faults of a file, gathered.
-struct Faults<'a> {
-    source: &'a str,
-    values: &'a Values,
-    found: Vec<Fault>,
-}
-
-impl Faults<'_> {
-    fn add(&mut self, key: String, problem: String) {
-        self.found.push(Fault { source: self.source.to_owned(), pos: self.values.pos(&key), key, problem });
-    }
-}
 
 impl Config {
     /// Turns values into types and checks what spans several keys.
@@ -93,19 +26,23 @@ impl Config {
         let risk = RiskConfig { heartbeat: at("risk.").span("heartbeat"), budget_ttl: at("risk.").span("budget_ttl") };
         if risk.budget_ttl <= risk.heartbeat {
             let problem = "must be longer than risk.heartbeat, or budgets run out between two grants";
-            faults.add("risk.budget_ttl".to_owned(), problem.to_owned());
+            faults.among(&["risk.budget_ttl", "risk.heartbeat"], problem);
         }
         let (exchange, timing) = (exchange(&at("exchange.")), timing(&at("orders.")));
-        let shutdown = shutdown(&at("shutdown."));
         check_exchange(&exchange, &timing, &mut faults);
-        check_shutdown(&shutdown, &timing, &mut faults);
+        let server = service::server(&at("server."), &mut faults);
+        let monitoring = service::monitoring(&at("monitoring."), &server, &mut faults);
+        let database = service::database(&at("database."), &mut faults);
+        let redis = service::redis(&at("redis."), &mut faults);
+        let health = service::health(&at("health."), &mut faults);
+        let memory = service::memory(&at("memory."), &mut faults);
+        let shutdown = service::shutdown(&at("shutdown."), &timing, &mut faults);
         if !faults.found.is_empty() {
             return Err(faults.found);
         }
         Ok(Config {
             source: source.to_owned(),
-            name: at("app.").text("name"),
-            environment: at("app.").text("environment"),
+            app: service::app(&at("app.")),
             exchange,
             accounts,
             strategies,
@@ -113,7 +50,16 @@ impl Config {
             timing,
             market_data: market_data(&at("market_data.")),
             journal: journal(&at("journal.")),
-            log_level: at("logging.").text("level"),
+            server,
+            security: service::security(&at("security.")),
+            jwt: service::jwt(&at("jwt.")),
+            database,
+            redis,
+            logging: service::logging(&at("logging.")),
+            monitoring,
+            health,
+            memory,
+            optimizer: service::optimizer(&at("optimizer.")),
             shutdown,
             places: values.places(),
         })
@@ -125,23 +71,11 @@ fn check_exchange(exchange: &Exchange, timing: &Timing, faults: &mut Faults<'_>)
         // Else an order that the exchange may still accept could be given up, and placed once more.
         let problem =
             "must be longer than exchange.recv_window by at least 1s: until then a placement may still arrive";
-        faults.add("orders.absent_after".to_owned(), problem.to_owned());
+        faults.among(&["orders.absent_after", "exchange.recv_window"], problem);
     }
     for (key, url) in exchange.urls().into_iter().filter(|(_, url)| !url.is_loopback() && !url.tls) {
         let problem = format!("`{}` is on another machine and has no TLS: the API key would travel in clear", url.host);
         faults.add(format!("exchange.{key}"), problem);
-    }
-}
-
-fn check_shutdown(shutdown: &Shutdown, timing: &Timing, faults: &mut Faults<'_>) {
-    if shutdown.force_shutdown_after < shutdown.shutdown_timeout {
-        let problem = "must not be shorter than shutdown.shutdown_timeout";
-        faults.add("shutdown.force_shutdown_after".to_owned(), problem.to_owned());
-    }
-    if shutdown.component_timeout.nanos() - timing.absent_after.nanos() < Span::from_secs(1).nanos() {
-        let problem = "must be longer than orders.absent_after by 1s at least, or a stop cannot wait until the fate of every \
-                       order is known";
-        faults.add("shutdown.component_timeout".to_owned(), problem.to_owned());
     }
 }
 
@@ -158,12 +92,12 @@ fn accounts(values: &Values, faults: &mut Faults<'_>) -> Vec<Account> {
         let rates = [("leverage_max", account.limits.leverage_max), ("price_band", account.limits.price_band)];
         for (key, _) in rates.iter().filter(|(_, rate)| *rate == Rate::ZERO) {
             let problem = "found 0 or more than 10 decimals; it must be above 0";
-            faults.add(format!("accounts[{n}].limits.{key}"), problem.to_owned());
+            faults.add(format!("accounts[{n}].limits.{key}"), problem);
         }
     }
     if accounts.is_empty() {
         // Without one nothing could be watched either.
-        faults.add("accounts".to_owned(), "at least one account is needed".to_owned());
+        faults.add("accounts", "at least one account is needed");
     }
     accounts
 }
@@ -309,16 +243,5 @@ fn journal(get: &Get<'_>) -> Journal {
         snapshot_every: get.span("snapshot_every"),
         keep: get.span("keep"),
         keep_bytes: get.int("keep_bytes").unsigned_abs(),
-    }
-}
-
-fn shutdown(get: &Get<'_>) -> Shutdown {
-    let order = get.texts("shutdown_order");
-    let order = if order.is_empty() { COMPONENT_NAMES.iter().map(|n| (*n).to_owned()).collect() } else { order };
-    Shutdown {
-        shutdown_timeout: get.span("shutdown_timeout"),
-        component_timeout: get.span("component_timeout"),
-        force_shutdown_after: get.span("force_shutdown_after"),
-        order,
     }
 }

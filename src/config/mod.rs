@@ -4,10 +4,12 @@
 
 mod build;
 pub mod model;
+mod nearest;
 pub mod read;
 pub mod schema;
 pub mod succession;
 pub mod tree;
+pub mod value;
 
 pub use model::Config;
 pub use read::Fault;

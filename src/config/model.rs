@@ -1,7 +1,12 @@
 //! The configuration as types. What needs instruments or assets stays text until they are known: see [`Config::engine`].
 
+mod service;
+
+pub use service::*;
+
 use super::read::Fault;
 use super::tree::Pos;
+use qcat_actors::runtime::component::Component;
 use qcat_core::command::MarginType;
 use qcat_core::config::{
     AccountConfig, AccountLimits, EngineConfig, OnFault, OnStop, OnStuckTrigger, ParamValue, RiskConfig,
@@ -17,25 +22,24 @@ use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The components that exist, in the order in which they stop.
-pub const COMPONENT_NAMES: &[&str] = &[
-    "strategy_runners",
-    "market_data_streams",
-    "order_managers",
-    "position_managers",
-    "risk_engine",
-    "network_manager",
-];
+/// The names of the components, in the order in which they stop.
+pub const COMPONENT_NAMES: &[&str] = &{
+    let mut names = [""; Component::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Component::ALL[at].name();
+        at += 1;
+    }
+    names
+};
 
 /// The whole configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where it was read from.
     pub source: String,
-    /// `app.name`.
-    pub name: String,
-    /// `app.environment`.
-    pub environment: String,
+    /// What this installation is called.
+    pub app: App,
     /// The exchange.
     pub exchange: Exchange,
     /// Accounts by index.
@@ -50,8 +54,26 @@ pub struct Config {
     pub market_data: MarketData,
     /// The journal.
     pub journal: Journal,
-    /// `logging.level`.
-    pub log_level: String,
+    /// The HTTP server.
+    pub server: Server,
+    /// Limits for callers of the API.
+    pub security: Security,
+    /// Tokens.
+    pub jwt: Jwt,
+    /// The database.
+    pub database: Database,
+    /// The cache.
+    pub redis: Redis,
+    /// Logs.
+    pub logging: Logging,
+    /// The metrics' own port.
+    pub monitoring: Monitoring,
+    /// Health checks.
+    pub health: Health,
+    /// Resident memory.
+    pub memory: Memory,
+    /// The search for parameters.
+    pub optimizer: Optimizer,
     /// The stop.
     pub shutdown: Shutdown,
     /// Where in the file each value stands.
@@ -189,19 +211,6 @@ pub struct Journal {
     pub keep: Span,
     /// How many bytes of segments are kept for that at most.
     pub keep_bytes: u64,
-}
-
-/// The stop.
-#[derive(Debug, Clone)]
-pub struct Shutdown {
-    /// Time for the whole stop.
-    pub shutdown_timeout: Span,
-    /// Time for one component.
-    pub component_timeout: Span,
-    /// The process ends then.
-    pub force_shutdown_after: Span,
-    /// The order.
-    pub order: Vec<String>,
 }
 
 impl Config {

@@ -1,9 +1,10 @@
 //! Reads a tree by the schema table: every fault in one run, each with its place, what was found and what is allowed.
 
-use super::schema::{self, Kind, Row, SCHEMA};
+use super::nearest::unknown;
+use super::schema::{self, Row};
 use super::tree::{self, Node, Pos, Value};
-use qcat_core::num::parse_mantissa;
-use qcat_core::time::Span;
+pub use super::value::Leaf;
+use super::value::{parse_node, parse_text};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -31,23 +32,6 @@ impl fmt::Display for Fault {
         }
         write!(f, ": {}", self.problem)
     }
-}
-
-/// A value that passed its row.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Leaf {
-    /// Text, word, URL, path, decimal.
-    Text(String),
-    /// True or false.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A duration.
-    Duration(Span),
-    /// A list of texts.
-    Texts(Vec<String>),
-    /// Free keys; the flag tells whether the text was quoted.
-    Params(Vec<(String, String, bool)>),
 }
 
 /// All values by concrete path (`accounts[0].name`), defaults included, with the place of those that stand in the file.
@@ -182,7 +166,7 @@ impl Reader<'_> {
     /// `QCAT_` and the path in upper case joined by `_`; list items by their name.
     fn environment(&mut self, environment: &[(String, String)]) {
         let mut names: BTreeMap<String, (String, &Row)> = BTreeMap::new();
-        for row in SCHEMA {
+        for row in schema::rows() {
             for (path, label) in self.concrete(row) {
                 names.insert(format!("QCAT_{label}"), (path, row));
             }
@@ -224,7 +208,7 @@ impl Reader<'_> {
     }
 
     fn defaults(&mut self) {
-        for row in SCHEMA {
+        for row in schema::rows() {
             for (path, _) in self.concrete(row) {
                 if self.values.leaves.contains_key(&path) {
                     continue;
@@ -243,160 +227,4 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-fn parse_node(row: &Row, node: &Node) -> Result<Option<Leaf>, String> {
-    match (&node.value, row.kind) {
-        (Value::Null, _) => Ok(None),
-        (Value::Scalar { text, quoted }, _) => parse_text(row, text, *quoted).map(Some),
-        (Value::List(items), Kind::Texts | Kind::Order(_)) => {
-            let text = |item: &Node| match &item.value {
-                Value::Scalar { text, .. } => Ok(text.clone()),
-                _ => Err(format!("line {}: a plain text is expected in this list", item.pos.line)),
-            };
-            let texts = items.iter().map(text).collect::<Result<Vec<String>, String>>()?;
-            check_texts(row, texts).map(Some)
-        }
-        (Value::Map(entries), Kind::Params) => {
-            let param = |entry: &tree::Entry| match &entry.node.value {
-                Value::Scalar { text, quoted } => Ok((entry.key.clone(), text.clone(), *quoted)),
-                _ => Err(format!("line {}: parameter `{}` needs a single value", entry.pos.line, entry.key)),
-            };
-            let params = entries.iter().map(param).collect::<Result<_, String>>()?;
-            Ok(Some(Leaf::Params(params)))
-        }
-        _ => Err(format!("found a list or section, allowed: {}", allowed(row.kind))),
-    }
-}
-
-fn parse_text(row: &Row, text: &str, quoted: bool) -> Result<Leaf, String> {
-    let shown = if row.secret { "the value given".to_owned() } else { format!("`{text}`") };
-    let wrong = || format!("found {shown}, allowed: {}", allowed(row.kind));
-    match row.kind {
-        Kind::Text | Kind::Path => {
-            if text.is_empty() {
-                Err(wrong())
-            } else {
-                Ok(Leaf::Text(text.to_owned()))
-            }
-        }
-        Kind::Word(words) => words.contains(&text).then(|| Leaf::Text(text.to_owned())).ok_or_else(wrong),
-        Kind::Bool if !quoted => match text {
-            "true" => Ok(Leaf::Bool(true)),
-            "false" => Ok(Leaf::Bool(false)),
-            _ => Err(wrong()),
-        },
-        Kind::Int(min, max) if !quoted => {
-            let number = text.parse::<i64>().map_err(|_| wrong())?;
-            if (min..=max).contains(&number) { Ok(Leaf::Int(number)) } else { Err(wrong()) }
-        }
-        Kind::Bool | Kind::Int(..) => Err(format!("found quoted text {shown}, allowed: {}", allowed(row.kind))),
-        Kind::Decimal(min, max) => {
-            let read = |text: &str| parse_mantissa(text.as_bytes(), 18);
-            let value = read(text).map_err(|_| wrong())?;
-            let within = read(min).is_ok_and(|min| value >= min) && read(max).is_ok_and(|max| value <= max);
-            if within { Ok(Leaf::Text(text.to_owned())) } else { Err(wrong()) }
-        }
-        Kind::Duration(min, max) => {
-            let span = parse_duration(text).ok_or_else(wrong)?;
-            if (min..=max).contains(&span.millis()) { Ok(Leaf::Duration(span)) } else { Err(wrong()) }
-        }
-        Kind::Url(schemes) => match qcat_io::net::url::Url::parse(text, schemes) {
-            Ok(_) => Ok(Leaf::Text(text.to_owned())),
-            Err(error) => Err(error.to_string()),
-        },
-        Kind::Texts | Kind::Order(_) => check_texts(row, text.split(',').map(|t| t.trim().to_owned()).collect()),
-        Kind::Params => Err(wrong()),
-    }
-}
-
-fn check_texts(row: &Row, texts: Vec<String>) -> Result<Leaf, String> {
-    if texts.is_empty() || texts.iter().any(String::is_empty) {
-        return Err(format!("found an empty list or item, allowed: {}", allowed(row.kind)));
-    }
-    if let Kind::Order(words) = row.kind {
-        for text in &texts {
-            if !words.contains(&text.as_str()) {
-                return Err(unknown(text, words));
-            }
-        }
-        for word in words {
-            match texts.iter().filter(|t| t == word).count() {
-                1 => {}
-                0 => return Err(format!("`{word}` is missing; each of {} must stand in it once", words.join(", "))),
-                _ => return Err(format!("`{word}` stands twice")),
-            }
-        }
-    }
-    Ok(Leaf::Texts(texts))
-}
-
-/// A duration: whole numbers with the units `ms`, `s`, `m`, `h`, several in a row allowed (`1m30s`). A bare number is refused.
-pub fn parse_duration(text: &str) -> Option<Span> {
-    let mut rest = text;
-    let mut millis: i64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let number: i64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let factor = match &rest[..unit_end] {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return None,
-        };
-        millis = millis.checked_add(number.checked_mul(factor)?)?;
-        rest = &rest[unit_end..];
-    }
-    // Far beyond any row's range, and small enough for nanoseconds.
-    (!text.is_empty() && millis <= 1_000_000_000_000).then(|| Span::from_millis(millis))
-}
-
-/// Text of a kind's allowed values.
-pub fn allowed(kind: Kind) -> String {
-    let span = |millis: i64| match millis {
-        m if m % 3_600_000 == 0 => format!("{}h", m / 3_600_000),
-        m if m % 60_000 == 0 => format!("{}m", m / 60_000),
-        m if m % 1_000 == 0 => format!("{}s", m / 1_000),
-        m => format!("{m}ms"),
-    };
-    match kind {
-        Kind::Text => "text that is not empty".to_owned(),
-        Kind::Word(words) => words.join(", "),
-        Kind::Bool => "true, false".to_owned(),
-        Kind::Int(min, max) => format!("a whole number from {min} to {max}"),
-        Kind::Decimal(min, max) => format!("a decimal number from {min} to {max}"),
-        Kind::Duration(min, max) => {
-            format!("a duration with unit from {} to {} (such as 250ms, 30s, 5m)", span(min), span(max))
-        }
-        Kind::Url([plain, tls]) => format!("a URL beginning with {plain}:// or {tls}://"),
-        Kind::Path => "a path".to_owned(),
-        Kind::Texts => "a list of texts".to_owned(),
-        Kind::Order(words) => format!("a list with each of {} once", words.join(", ")),
-        Kind::Params => "keys with single values".to_owned(),
-    }
-}
-
-fn unknown(name: &str, known: &[&str]) -> String {
-    let nearest = known.iter().min_by_key(|k| distance(name, k)).filter(|k| distance(name, k) <= 1 + name.len() / 3);
-    match nearest {
-        Some(nearest) => format!("unknown key; did you mean `{nearest}`?"),
-        None => format!("unknown key; known here: {}", known.join(", ")),
-    }
-}
-
-/// Levenshtein distance.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, cb) in b.iter().enumerate() {
-            let next = (diagonal + usize::from(ca != *cb)).min(row[j] + 1).min(row[j + 1] + 1);
-            diagonal = std::mem::replace(&mut row[j + 1], next);
-        }
-    }
-    row[b.len()]
 }

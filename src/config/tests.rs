@@ -31,7 +31,7 @@ fn a_small_file_is_enough_and_the_rest_has_defaults() {
 
 #[test]
 fn the_table_names_every_strategy() {
-    let row = schema::SCHEMA.iter().find(|row| row.path == "strategies[].kind").expect("a row");
+    let row = schema::rows().find(|row| row.path == "strategies[].kind").expect("a row");
     for spec in qcat_core::strategy::Registry::builtin().iter() {
         assert!(row.doc.contains(&format!("`{}`", spec.name)), "{} is missing in: {}", spec.name, row.doc);
     }
@@ -85,7 +85,8 @@ fn what_spans_several_keys_is_checked_too() {
     assert!(found[0].starts_with("c.yaml:9:14: strategies[0].account: no account is named `mine`"), "{found:#?}");
     assert!(found[1].contains("risk.budget_ttl: must be longer"), "{found:#?}");
     let found = faults(&format!("{MINIMAL}orders: {{ absent_after: 9500ms }}\n"));
-    assert!(found[0].contains("shutdown.component_timeout: must be longer than orders.absent_after"), "{found:#?}");
+    let told = "c.yaml:12:25: shutdown.component_timeout: must be longer than orders.absent_after";
+    assert!(found[0].starts_with(told), "{found:#?}");
 }
 
 #[test]
@@ -158,8 +159,7 @@ fn secrets_stand_in_no_fault_and_no_debug_text() {
 
 #[test]
 fn no_two_keys_share_a_variable_and_defaults_satisfy_their_rows() {
-    let mut names: Vec<String> =
-        schema::SCHEMA.iter().map(|row| row.path.to_uppercase().replace(['.', '-'], "_")).collect();
+    let mut names: Vec<String> = schema::rows().map(|row| row.path.to_uppercase().replace(['.', '-'], "_")).collect();
     names.sort();
     let all = names.len();
     names.dedup();
@@ -169,10 +169,45 @@ fn no_two_keys_share_a_variable_and_defaults_satisfy_their_rows() {
 
 #[test]
 fn durations_need_a_unit() {
-    let millis = |text| read::parse_duration(text).map(|s| s.millis());
+    let millis = |text| value::parse_duration(text).map(|s| s.millis());
     assert_eq!(
         [millis("30s"), millis("5m"), millis("1m30s"), millis("250ms"), millis("2h")].map(Option::unwrap),
         [30_000, 300_000, 90_000, 250, 7_200_000]
     );
     assert!(["30", "", "s", "-5s", "5 s", "1d", "99999999999999999999s"].iter().all(|t| millis(t).is_none()));
+}
+
+#[test]
+fn a_public_address_needs_tls_or_a_proxy_that_is_trusted() {
+    let told = |server: &str| faults(&format!("{MINIMAL}server: {server}\n"));
+    let refused = told("{ host: 0.0.0.0 }");
+    assert!(refused.len() == 1 && refused[0].starts_with("c.yaml:12:17: server.host: found `0.0.0.0`"), "{refused:?}");
+    assert_eq!(told("{ host: 0.0.0.0, trusted_proxies: [10.0.0.0/8, 192.0.2.1] }"), [] as [&str; 0]);
+    assert_eq!(told("{ host: qcat.example.com, tls_cert_file: c.pem, tls_key_file: k.pem }"), [] as [&str; 0]);
+    assert_eq!(told("{ host: \"::1\" }"), [] as [&str; 0]);
+    let half = told("{ tls_cert_file: c.pem }");
+    assert!(half.len() == 1 && half[0].contains("server.tls_cert_file: needs server.tls_key_file"), "{half:?}");
+    let network = told("{ trusted_proxies: [10.0.0.1/8] }");
+    assert!(network[0].contains("server.trusted_proxies: found `10.0.0.1/8`, allowed: a list of IP"), "{network:?}");
+}
+
+#[test]
+fn the_database_is_the_one_that_is_described() {
+    let kind = |text: &str| parse("c.yaml", &format!("{MINIMAL}{text}\n"), &[]).expect("valid").database.kind;
+    assert_eq!(kind(""), model::DatabaseKind::Sqlite);
+    assert_eq!(kind("database: { host: db.example.com }"), model::DatabaseKind::Postgres);
+    assert_eq!(kind("database: { kind: postgres }"), model::DatabaseKind::Postgres);
+    assert_eq!(kind("database: { kind: sqlite, host: db.example.com }"), model::DatabaseKind::Sqlite);
+}
+
+#[test]
+fn single_components_may_have_their_own_time_to_stop() {
+    let told = |times: &str| parse("c.yaml", &format!("{MINIMAL}shutdown: {{ component_timeouts: {times} }}\n"), &[]);
+    let shutdown = told("{ strategy_runners: 3s }").expect("valid").shutdown;
+    assert_eq!(shutdown.timeout_of("strategy_runners").millis(), 3_000);
+    assert_eq!(shutdown.timeout_of("order_managers").millis(), 10_000);
+    let text = |times| told(times).expect_err("a fault")[0].to_string();
+    assert!(text("{ order_managers: 3s }").contains("must be longer than orders.absent_after"));
+    assert!(text("{ strategy_runner: 3s }").contains("did you mean `strategy_runners`?"));
+    assert!(text("{ strategy_runners: 3 }").contains("found `strategy_runners: 3`"));
 }
