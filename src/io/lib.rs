@@ -9,6 +9,7 @@ pub mod disk;
 pub mod history;
 pub mod journal;
 pub mod kept;
+pub mod logs;
 pub mod net;
 pub mod resources;
 pub mod seat;
