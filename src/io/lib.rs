@@ -10,6 +10,7 @@ pub mod history;
 pub mod journal;
 pub mod kept;
 pub mod logs;
+pub mod metrics;
 pub mod net;
 pub mod resources;
 pub mod seat;
