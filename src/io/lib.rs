@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod net;
 pub mod resources;
 pub mod seat;
+pub mod secret;
 pub mod serve;
 pub mod shell;
 pub mod sign;
