@@ -18,6 +18,7 @@ pub mod instrument;
 pub mod market;
 pub mod node;
 pub mod num;
+pub mod optimize;
 pub mod order;
 pub mod position;
 pub mod risk;
