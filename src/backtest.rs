@@ -22,6 +22,7 @@ use qcat_io::history;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Where market data comes from.
 #[derive(Debug, Clone)]
@@ -45,6 +46,8 @@ pub struct Options {
     pub latency: Span,
     /// Keep inputs and decisions, to compare two runs.
     pub keep_log: bool,
+    /// Ends the run early when it is set.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Why a backtest cannot run.
@@ -68,6 +71,9 @@ pub enum BacktestError {
     /// A number is wrong.
     #[error("{0}")]
     Number(String),
+    /// It was told to stop.
+    #[error("stopped before the end of its data")]
+    Stopped,
 }
 
 /// What came of a backtest.
@@ -135,7 +141,8 @@ pub fn run(config: &Config, registry: Arc<Registry>, options: &Options) -> Resul
     }
     let mut failed = None;
     let mut end = source.start;
-    let events = source.events.map_while(|event| match event {
+    let going = |_: &_| !options.stop.load(Ordering::Relaxed);
+    let events = source.events.take_while(going).map_while(|event| match event {
         Ok(event) => {
             end = end.max(event.exchange_time);
             Some(event)
@@ -148,6 +155,9 @@ pub fn run(config: &Config, registry: Arc<Registry>, options: &Options) -> Resul
     driver.run(events, &mut |engine| watch.see(engine))?;
     if let Some(error) = failed {
         return Err(error.into());
+    }
+    if options.stop.load(Ordering::Relaxed) {
+        return Err(BacktestError::Stopped);
     }
     // What is still on its way arrives.
     driver.run_until(end.plus(Span::from_secs(2)), &mut |engine| watch.see(engine))?;

@@ -8,6 +8,8 @@ pub mod cli;
 pub mod compare;
 pub mod config;
 pub mod daemon;
+pub mod health;
+pub mod memory;
 pub mod replay;
 pub mod signals;
 pub mod sim;

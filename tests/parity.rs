@@ -29,6 +29,7 @@ fn run(strategies: &str, data: Data) -> Outcome {
         fees: backtest::fees(2.0, 5.0).unwrap(),
         latency: Span::from_millis(5),
         keep_log: true,
+        stop: Arc::default(),
     };
     backtest::run(&config, Arc::new(Registry::builtin()), &options).unwrap()
 }

@@ -94,6 +94,7 @@ fn one(arguments: &Arguments, strategy: &std::path::Path) -> Result<Outcome, u8>
         fees,
         latency: Span::from_millis(i64::from(arguments.latency_ms)),
         keep_log: arguments.compare.is_some() || arguments.decisions,
+        stop: Arc::default(),
     };
     backtest::run(&config, Arc::new(Registry::builtin()), &options).map_err(|error| {
         eprintln!("error: {error}");

@@ -39,7 +39,12 @@ pub fn parse(source: &str, text: &str, environment: &[(String, String)]) -> Resu
 pub fn load_offline(path: &Path) -> Result<Config, Vec<Fault>> {
     let source = path.display().to_string();
     let text = read_file(path)?;
-    Config::new(&source, &read::read(&source, &text, &[], Some("backtest"))?)
+    parse_offline(&source, &text)
+}
+
+/// The same from its text; `source` names it in faults.
+pub fn parse_offline(source: &str, text: &str) -> Result<Config, Vec<Fault>> {
+    Config::new(source, &read::read(source, text, &[], Some("backtest"))?)
 }
 
 fn read_file(path: &Path) -> Result<String, Vec<Fault>> {

@@ -171,30 +171,56 @@ pub struct Health {
     since: Ts,
 }
 
+impl CheckRules {
+    fn check(&self, name: &Arc<str>) -> Result<(), HealthError> {
+        let wrong = |what| Err(HealthError::Rule { check: name.clone(), what });
+        match self {
+            r if r.interval <= Span::ZERO => wrong("its interval must be positive"),
+            r if r.retry_interval < Span::ZERO => wrong("its retry_interval must not be negative"),
+            r if r.alert_threshold == 0 => wrong("its alert_threshold must be at least 1"),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Thresholds {
+    fn check(self) -> Result<(), HealthError> {
+        let Thresholds { degraded, unhealthy } = self;
+        // Written so that a NaN is refused.
+        let in_order = 0.0 <= unhealthy && unhealthy <= degraded && degraded <= 1.0;
+        if in_order { Ok(()) } else { Err(HealthError::Thresholds { degraded, unhealthy }) }
+    }
+}
+
 impl Health {
     /// Checks that are all due at `now`.
     pub fn new(specs: &[CheckSpec], thresholds: Thresholds, now: Ts) -> Result<Health, HealthError> {
-        let Thresholds { degraded, unhealthy } = thresholds;
-        // Written so that a NaN is refused.
-        if !(0.0 <= unhealthy && unhealthy <= degraded && degraded <= 1.0) {
-            return Err(HealthError::Thresholds { degraded, unhealthy });
-        }
+        thresholds.check()?;
         let mut names = BTreeSet::new();
         for spec in specs {
             if !names.insert(&spec.name) {
                 return Err(HealthError::Name(spec.name.clone()));
             }
-            let rule = |what| Err(HealthError::Rule { check: spec.name.clone(), what });
-            match spec.rules {
-                r if r.interval <= Span::ZERO => return rule("its interval must be positive"),
-                r if r.retry_interval < Span::ZERO => return rule("its retry_interval must not be negative"),
-                r if r.alert_threshold == 0 => return rule("its alert_threshold must be at least 1"),
-                _ => {}
-            }
+            spec.rules.check(&spec.name)?;
         }
         let checks: Vec<Check> = specs.iter().map(|spec| Check::new(spec, now)).collect();
         let status = if checks.is_empty() { HealthStatus::Healthy } else { HealthStatus::Unknown };
         Ok(Health { thresholds, checks, status, since: now })
+    }
+
+    /// Gives every check other rules and the whole other thresholds, from the next probes on. On failure nothing changes.
+    pub fn retune(&mut self, rules: CheckRules, thresholds: Thresholds, now: Ts) -> Result<(), HealthError> {
+        thresholds.check()?;
+        self.checks.iter().try_for_each(|check| rules.check(&check.report.name))?;
+        for check in &mut self.checks {
+            check.rules = rules;
+            if check.due.is_some() && !check.report.retrying && check.report.probed.is_some() {
+                check.due = Some(check.begun.plus(rules.interval).max(now));
+            }
+        }
+        self.thresholds = thresholds;
+        self.settle(now);
+        Ok(())
     }
 
     /// The checks to probe now, by index. Each is in the air until [`Health::finished`] is told of it.
@@ -220,11 +246,15 @@ impl Health {
     /// A probe that was started ended at `now` after `latency`. What nobody started is ignored.
     pub fn finished(&mut self, check: usize, now: Ts, latency: Span, probe: Probe) -> Option<HealthAlert> {
         let alert = self.checks.get_mut(check).filter(|check| check.due.is_none())?.finished(now, latency, probe);
+        self.settle(now);
+        alert
+    }
+
+    fn settle(&mut self, now: Ts) {
         let status = self.judge();
         if status != self.status {
             (self.status, self.since) = (status, now);
         }
-        alert
     }
 
     /// The state of the whole.

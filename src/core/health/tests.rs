@@ -99,6 +99,24 @@ fn a_check_fails_after_its_retries_is_alerted_after_its_threshold_and_recovers_a
 }
 
 #[test]
+fn other_rules_hold_from_the_next_probe_on() {
+    let mut health = Health::new(&[spec("a", false, RULES)], THRESHOLDS, at(0)).unwrap();
+    health.start(at(0));
+    health.finished(0, at(1), Span::ZERO, Probe::Passed);
+    assert_eq!(health.next_start(), Some(at(30)));
+    let rules = CheckRules { interval: Span::from_secs(10), retry_count: 0, ..RULES };
+    health.retune(rules, THRESHOLDS, at(2)).unwrap();
+    assert_eq!(health.next_start(), Some(at(10)));
+    assert!(health.retune(CheckRules { interval: Span::ZERO, ..rules }, THRESHOLDS, at(3)).is_err());
+    health.start(at(10));
+    health.finished(0, at(10), Span::ZERO, bad());
+    assert_eq!(health.status(), HealthStatus::Unhealthy, "no retries any more");
+    let lenient = Thresholds { degraded: 0.5, unhealthy: 0.0 };
+    health.retune(rules, lenient, at(11)).unwrap();
+    assert_eq!((health.status(), health.report().since), (HealthStatus::Degraded, at(11)));
+}
+
+#[test]
 fn senseless_rules_are_refused() {
     let refused = |spec: CheckSpec, thresholds| Health::new(&[spec], thresholds, at(0)).unwrap_err().to_string();
     let one = |rules| refused(spec("a", false, rules), THRESHOLDS);
