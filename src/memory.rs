@@ -145,11 +145,14 @@ impl Meter for Machine {
     }
 }
 
+type Trim = Box<dyn FnMut() + Send>;
+type Depth = Box<dyn Fn() -> Option<u64> + Send>;
+
 /// Watches memory.
 pub struct Manager {
     meter: Box<dyn Meter>,
-    trims: Vec<(&'static str, Box<dyn FnMut() + Send>)>,
-    queues: Vec<(&'static str, Box<dyn Fn() -> Option<u64> + Send>)>,
+    trims: Vec<(&'static str, Trim)>,
+    queues: Vec<(&'static str, Depth)>,
     clock: Arc<dyn Clock>,
     board: MemoryBoard,
 }
