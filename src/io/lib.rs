@@ -18,5 +18,6 @@ pub mod secret;
 pub mod serve;
 pub mod shell;
 pub mod sign;
+pub mod store;
 pub mod terminal;
 pub mod wire;

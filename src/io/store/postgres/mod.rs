@@ -1,0 +1,218 @@
+//! The store in PostgreSQL: tokio-postgres connections in a bb8 pool, on a thread of their own.
+//!
+//! A call takes a connection, runs, and gives it back; one that failed or ran out of time is closed, never reused, so no
+//! transaction of one caller is ever seen by another. Batches go in with one `unnest` per table, and take two round trips.
+
+mod errors;
+mod migrate;
+mod pool;
+mod tls;
+
+use super::batch::{Applied, Checked, TableRows};
+use super::query::Statement;
+use super::runtime::Background;
+use super::table::Table;
+use super::value::{Kind, Value};
+use super::{Answer, Backend, PoolStats, PostgresOptions, StoreError, StoreObserver};
+use errors::classify;
+use futures_util::future::{BoxFuture, try_join, try_join_all};
+use pool::{Connection, Connections};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_postgres::types::ToSql;
+
+/// The store in PostgreSQL.
+#[derive(Clone)]
+pub struct Postgres(Arc<Inner>);
+
+struct Inner {
+    connections: Connections,
+    background: Background,
+    observer: Arc<dyn StoreObserver>,
+    limit: Duration,
+}
+
+impl std::fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Postgres").field(&self.0.connections.stats()).finish()
+    }
+}
+
+impl Postgres {
+    /// Connects and migrates. See [`super::open`].
+    pub async fn open(options: PostgresOptions, observer: Arc<dyn StoreObserver>) -> Result<Postgres, StoreError> {
+        let settings = pool::settings(&options)?;
+        let background = Background::start("qcat-postgres")
+            .map_err(|e| StoreError::Unavailable(format!("no thread for it: {e}")))?;
+        // The server's own limit comes first; this one is for a server or a network that is silent.
+        let limit = options.statement_timeout.saturating_add(Duration::from_secs(1));
+        let opened = background.run(async move {
+            let connections = Connections::new(&options, settings);
+            migrate::migrate(&connections, &options).await?;
+            Ok::<_, StoreError>(connections)
+        });
+        let connections = opened.await.map_err(StoreError::Bug)??;
+        Ok(Postgres(Arc::new(Inner { connections, background, observer, limit })))
+    }
+
+    /// Works with a connection, on the background thread.
+    fn with<T, W>(&self, work: W) -> Answer<T>
+    where
+        T: Send + 'static,
+        W: for<'a> FnOnce(&'a mut Connection) -> BoxFuture<'a, Result<T, Failure>> + Send + 'static,
+    {
+        let (connections, limit) = (self.0.connections.clone(), self.0.limit);
+        let done = self.0.background.run(async move { connections.with(limit, work).await });
+        Box::pin(async move { done.await.map_err(StoreError::Unavailable)? })
+    }
+}
+
+/// What ends a piece of work.
+enum Failure {
+    Postgres(tokio_postgres::Error),
+    Store(StoreError),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Failure {
+        Failure::Postgres(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::Store(error)
+    }
+}
+
+impl Failure {
+    fn into_store(self) -> StoreError {
+        match self {
+            Failure::Postgres(error) => classify(&error),
+            Failure::Store(error) => error,
+        }
+    }
+}
+
+fn params(values: &[Value]) -> Vec<&(dyn ToSql + Sync)> {
+    values.iter().map(|value| value as &(dyn ToSql + Sync)).collect()
+}
+
+async fn fetch(connection: &mut Connection, statement: Statement) -> Result<Vec<Vec<Value>>, Failure> {
+    let prepared = connection.prepare(&statement.sql).await?;
+    let found = connection.client().query(&prepared, &params(&statement.params)).await?;
+    let row = |row: &tokio_postgres::Row| (0..row.len()).map(|at| row.try_get(at)).collect::<Result<Vec<Value>, _>>();
+    Ok(found.iter().map(row).collect::<Result<_, _>>()?)
+}
+
+async fn execute(connection: &mut Connection, statements: Vec<Statement>) -> Result<Vec<u64>, Failure> {
+    let mut prepared = Vec::with_capacity(statements.len());
+    for statement in &statements {
+        prepared.push(connection.prepare(&statement.sql).await?);
+    }
+    if let ([statement], [prepared]) = (statements.as_slice(), prepared.as_slice()) {
+        return Ok(vec![connection.client().execute(prepared, &params(&statement.params)).await?]);
+    }
+    let client = connection.client();
+    client.batch_execute("BEGIN").await?;
+    let mut changed = Vec::with_capacity(statements.len());
+    for (statement, prepared) in statements.iter().zip(&prepared) {
+        changed.push(client.execute(prepared, &params(&statement.params)).await?);
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(changed)
+}
+
+/// Locks the checkpoint and says where it is.
+const LOCK: &str = "INSERT INTO checkpoints (engine, seq, from_seq) VALUES ($1, 0, 0) \
+                    ON CONFLICT (engine) DO UPDATE SET engine = excluded.engine RETURNING seq";
+const MOVE: &str = "UPDATE checkpoints SET seq = $2 WHERE engine = $1";
+
+async fn apply(connection: &mut Connection, batch: Checked) -> Result<Applied, Failure> {
+    let (engine, last) = (Value::Int(batch.engine), Value::Int(batch.last));
+    let (lock, advance) = (connection.prepare(LOCK).await?, connection.prepare(MOVE).await?);
+    let mut insertions = Vec::with_capacity(batch.tables.len());
+    for TableRows { table, .. } in &batch.tables {
+        insertions.push((table.name, connection.prepare(&insertion(table)).await?));
+    }
+    let client = connection.client();
+    let at = [&engine as &(dyn ToSql + Sync)];
+    // Requests are sent in the order in which their futures are polled: both in one round trip.
+    let (_, found) = try_join(client.batch_execute("BEGIN"), client.query_one(&lock, &at)).await?;
+    let checkpoint: i64 = found.try_get(0)?;
+    let fresh = match batch.beyond(checkpoint) {
+        Ok(Some(fresh)) => fresh,
+        nothing => {
+            client.batch_execute("ROLLBACK").await?;
+            return nothing.map(|_| Applied::Known(checkpoint)).map_err(Failure::Store);
+        }
+    };
+    let columns: Vec<Vec<Vec<Value>>> = fresh.iter().map(transposed).collect();
+    let params: Vec<Vec<&(dyn ToSql + Sync)>> =
+        columns.iter().map(|table| table.iter().map(|column| column as &(dyn ToSql + Sync)).collect()).collect();
+    let statement = |name: &str| insertions.iter().find(|(table, _)| *table == name).map(|(_, statement)| statement);
+    let writes = fresh
+        .iter()
+        .zip(&params)
+        .filter_map(|(rows, params)| statement(rows.table.name).map(|statement| client.execute(statement, params)));
+    let moved = [&engine as &(dyn ToSql + Sync), &last];
+    // If one of them fails the transaction is void, and its COMMIT is answered by a rollback.
+    let ends = try_join(client.execute(&advance, &moved), client.batch_execute("COMMIT"));
+    try_join(try_join_all(writes), ends).await?;
+    Ok(Applied::Done { rows: fresh.iter().map(|table| table.rows.len()).sum() })
+}
+
+/// Inserts rows that come as one array for each column.
+fn insertion(table: &Table) -> String {
+    let array = |(at, column): (usize, &super::table::Column)| {
+        let kind = match column.kind {
+            Kind::Int => "bigint",
+            Kind::Text => "text",
+            Kind::Decimal => "numeric",
+            Kind::Time => "timestamptz",
+            Kind::Bool => "boolean",
+        };
+        format!("${}::{kind}[]", at + 1)
+    };
+    let arrays = table.columns.iter().enumerate().map(array).collect::<Vec<_>>().join(", ");
+    format!("INSERT INTO {} ({}) SELECT * FROM unnest({arrays}) {}", table.name, table.names(), table.on_conflict())
+}
+
+fn transposed(rows: &TableRows) -> Vec<Vec<Value>> {
+    let column = |at: usize| rows.rows.iter().map(|row| row[at].clone()).collect();
+    (0..rows.table.columns.len()).map(column).collect()
+}
+
+impl Backend for Postgres {
+    const KIND: &'static str = "postgres";
+
+    fn observer(&self) -> &Arc<dyn StoreObserver> {
+        &self.0.observer
+    }
+
+    fn fetch(&self, statement: Statement) -> Answer<Vec<Vec<Value>>> {
+        self.with(|connection| Box::pin(fetch(connection, statement)))
+    }
+
+    fn execute(&self, statements: Vec<Statement>) -> Answer<Vec<u64>> {
+        self.with(|connection| Box::pin(execute(connection, statements)))
+    }
+
+    fn write(&self, batch: Checked) -> Answer<Applied> {
+        self.with(|connection| Box::pin(apply(connection, batch)))
+    }
+
+    fn pool(&self) -> PoolStats {
+        self.0.connections.stats()
+    }
+
+    fn shut(&self) -> Answer<()> {
+        let (connections, limit) = (self.0.connections.clone(), self.0.limit);
+        let done = self.0.background.run(async move { connections.close(limit).await });
+        Box::pin(async move { done.await.map_err(StoreError::Unavailable) })
+    }
+
+    fn again(&self) -> Postgres {
+        self.clone()
+    }
+}
