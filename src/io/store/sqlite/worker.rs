@@ -101,7 +101,7 @@ impl Workers {
                     counts.open.fetch_add(1, Ordering::Relaxed);
                     // Who waits may be gone; then the queue ends at once.
                     let _ = opened.send(Ok(()));
-                    work(connection, &queue, &counts);
+                    work(connection, &queue);
                     counts.open.fetch_sub(1, Ordering::Relaxed);
                 }
                 Err(error) => drop(opened.send(Err(error))),
@@ -124,7 +124,7 @@ impl Workers {
             let closed = || StoreError::Unavailable("it is closed".to_owned());
             let (answer, wait) = oneshot::channel();
             let asked = Instant::now();
-            let waiting = Waiting::new(counts.clone());
+            let waiting = Count::up(&counts, |counts| &counts.waiting);
             let job: Job = Box::new(move |connection| {
                 let waited = asked.elapsed();
                 drop(waiting);
@@ -137,7 +137,10 @@ impl Workers {
                     counts.waits.fetch_add(1, Ordering::Relaxed);
                     counts.waited_micros.fetch_add(waited.as_micros() as u64, Ordering::Relaxed);
                 }
+                let in_use = Count::up(&counts, |counts| &counts.in_use);
                 let done = bounded(connection, limit, job).map_err(|error| classify(&error));
+                // Whoever has the answer sees the connection free.
+                drop(in_use);
                 // Nobody may want it any more.
                 let _ = answer.send(done);
             });
@@ -178,19 +181,19 @@ impl Workers {
     }
 }
 
-/// A job that waits, as long as it lives.
-struct Waiting(Arc<Counts>);
+/// Counts up while it lives.
+struct Count(Arc<Counts>, fn(&Counts) -> &AtomicU32);
 
-impl Waiting {
-    fn new(counts: Arc<Counts>) -> Waiting {
-        counts.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(counts)
+impl Count {
+    fn up(counts: &Arc<Counts>, which: fn(&Counts) -> &AtomicU32) -> Count {
+        which(counts).fetch_add(1, Ordering::Relaxed);
+        Count(counts.clone(), which)
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Count {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        (self.1)(&self.0).fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -207,14 +210,12 @@ fn bounded<T>(
     done
 }
 
-fn work(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Job>>, counts: &Counts) {
+fn work(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
     loop {
         // One thread waits in the queue, the others for the lock.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(job) = job else { return };
-        counts.in_use.fetch_add(1, Ordering::Relaxed);
         // A transaction that was open is rolled back by its own end; whoever asked sees his answer lost.
         let _ = catch_unwind(AssertUnwindSafe(|| job(&mut connection)));
-        counts.in_use.fetch_sub(1, Ordering::Relaxed);
     }
 }
