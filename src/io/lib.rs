@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod ask;
+pub mod cache;
 pub mod clock;
 pub mod definitions;
 pub mod disk;

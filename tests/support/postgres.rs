@@ -95,23 +95,24 @@ impl Postgres {
         assert!(self.child.is_none(), "it runs already");
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            let mut child = self.spawn();
-            while Instant::now() < deadline {
-                // It may find the memory of the one before still in use.
-                if child.try_wait().expect("waited").is_some() {
-                    break;
-                }
-                let ready =
-                    Command::new(self.bin.join("pg_isready")).args(self.address()).args(["-t", "1", "-q"]).status();
-                if ready.expect("started").success() {
-                    self.child = Some(child);
-                    return;
-                }
-                sleep(Duration::from_millis(20));
+            if self.child.is_none() {
+                self.child = Some(self.spawn());
+            }
+            let child = self.child.as_mut().expect("it was started");
+            // It may find the memory of the one before still in use.
+            if child.try_wait().expect("waited").is_some() {
+                self.child = None;
+            } else if self.is_ready() {
+                return;
             }
             assert!(Instant::now() < deadline, "{}", self.log());
-            sleep(Duration::from_millis(100));
+            sleep(Duration::from_millis(20));
         }
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut command = Command::new(self.bin.join("pg_isready"));
+        command.args(self.address()).args(["-t", "1", "-q"]).status().expect("started").success()
     }
 
     fn spawn(&self) -> Child {

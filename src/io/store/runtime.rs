@@ -38,4 +38,15 @@ impl Background {
                 .map_err(|e| if e.is_panic() { "its task panicked".to_owned() } else { "it is closed".to_owned() })
         }
     }
+
+    /// Leaves a future there.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        drop(self.handle.spawn(work));
+    }
+
+    /// Does something that wants a runtime around it.
+    pub(crate) fn within<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _inside = self.handle.enter();
+        work()
+    }
 }
