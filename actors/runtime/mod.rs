@@ -4,11 +4,13 @@
 //! * [`component`]: the list of components and the policy table. * [`supervise`]: their actors, restarts, budgets.
 //! * [`stop`]: the ordered stop. * [`system`]: starts and stops them all. * [`host`]: the lane's side of a socket shell.
 //! * [`board`]: a copy of what the engine believes, for readers on other threads.
+//! * [`feed`]: what each step told, for everybody off the trading thread.
 //! * [`definitions`] and `history` ask the exchange for what the engine needs besides its streams.
 
 pub mod board;
 pub mod component;
 pub mod definitions;
+pub mod feed;
 pub(crate) mod history;
 pub mod host;
 pub mod lane;

@@ -190,6 +190,8 @@ pub enum Event {
     Refused(Refused),
     /// An order changed; to runner, gate, reconciliation.
     Order(OrderUpdate),
+    /// An order's view once more, unchanged: for those who already took a change for granted that does not happen.
+    OrderAgain(OrderUpdate),
     /// A fill was booked for the first time; to ledger, gate, runner.
     Fill(Fill),
     /// A strategy's virtual position changed; to runner and gate.

@@ -2,6 +2,7 @@
 
 use super::{Core, Held, Inner, Lane, LaneEvent, LaneState, Step};
 use qcat_core::command::VenueCommand;
+use qcat_core::engine::facts::Cause;
 use qcat_core::event::{Admitted, Decision, HaltReason, Input, Scope, StreamState};
 use qcat_core::id::Seq;
 use qcat_core::market::MarketEvent;
@@ -67,6 +68,14 @@ async fn drain(lane: Weak<Inner>) {
             }
         }
     }
+}
+
+/// What is left of an input that the engine took.
+struct StepInput {
+    seq: Seq,
+    at: Ts,
+    stream: Option<StreamState>,
+    cause: Option<Cause>,
 }
 
 impl Inner {
@@ -135,7 +144,7 @@ impl Inner {
 
     /// One input, from its number and time to its journaled decisions.
     pub(super) fn admit(&self, now: Ts, input: Input) {
-        let (seq, at, stream, refused) = {
+        let (told, refused) = {
             let mut core = self.core.borrow_mut();
             let admitted = core.engine.admit(now, input);
             let priority = Priority::of_input(&admitted.input);
@@ -146,12 +155,14 @@ impl Inner {
             let (seq, at) = (admitted.seq, admitted.at);
             let defines = matches!(admitted.input, Input::Definition(_));
             let stream = if let Input::Stream(state) = admitted.input { Some(state) } else { None };
+            let cause = Cause::of(&admitted.input);
             core.engine.step(admitted);
             if defines {
                 *self.universe.borrow_mut() = core.engine.universe().clone().into();
             }
-            (seq, at, stream, core.append_decisions(seq, at))
+            (StepInput { seq, at, stream, cause }, core.append_decisions(seq, at))
         };
+        let journaled = refused.as_ref().is_ok_and(Vec::is_empty);
         match refused {
             Ok(commands) if commands.is_empty() => self.look_at_disk(),
             Ok(commands) => {
@@ -160,15 +171,17 @@ impl Inner {
             }
             Err(error) => self.die(&error),
         }
-        self.after_step(seq, at, stream);
+        self.after_step(&told, journaled);
     }
 
     /// Tells of the step, and looks for faults and slow steps.
-    fn after_step(&self, seq: Seq, at: Ts, stream: Option<StreamState>) {
+    fn after_step(&self, input: &StepInput, journaled: bool) {
         {
             let core = self.core.borrow();
-            let engine = &core.engine;
-            let step = Step { seq, at, stream, engine, happened: engine.happened(), decisions: engine.decisions() };
+            let (engine, StepInput { seq, at, stream, cause }) = (&core.engine, input);
+            let (happened, decisions) = (engine.happened(), engine.decisions());
+            let (seq, at, stream, cause) = (*seq, *at, *stream, cause.as_ref());
+            let step = Step { seq, at, stream, cause, engine, happened, decisions, journaled };
             self.taps.borrow_mut().iter_mut().for_each(|tap| tap.after_step(&step));
         }
         for (strategy, took) in self.slow.take() {

@@ -25,6 +25,7 @@ pub use released::{Released, VenueWriter};
 use super::latch::HaltLatch;
 use pace::Pace;
 use qcat_core::command::VenueCommand;
+use qcat_core::engine::facts::Cause;
 use qcat_core::engine::inbox::Offered;
 use qcat_core::engine::snapshot::Snapshot;
 use qcat_core::engine::{Engine, Fault, Happened};
@@ -34,7 +35,7 @@ use qcat_core::instrument::Universe;
 use qcat_core::strategy::registry::Registry;
 use qcat_core::time::{Span, Ts};
 use qcat_io::disk::Disk;
-use qcat_io::journal::{self, AppendError, Journal, Mark, PendingSnapshot};
+use qcat_io::journal::{self, AppendError, DurableSeq, Journal, Mark, PendingSnapshot};
 use queue::Queue;
 use serde::Serialize;
 use std::cell::{Cell, RefCell};
@@ -139,12 +140,16 @@ pub struct Step<'a> {
     pub at: Ts,
     /// What it told of a stream.
     pub stream: Option<StreamState>,
+    /// What it was, where it tells something by itself.
+    pub cause: Option<&'a Cause>,
     /// The engine after it.
     pub engine: &'a Engine,
     /// What happened to orders, fills, positions and worth.
     pub happened: &'a Happened,
     /// What was decided.
     pub decisions: &'a [Decision],
+    /// Whether the journal holds all of it.
+    pub journaled: bool,
 }
 
 /// Sees every step after its decisions were journaled.
@@ -254,6 +259,11 @@ impl Lane {
     /// Where it is.
     pub fn state(&self) -> LaneState {
         self.0.state.get()
+    }
+
+    /// How far the journal survives a loss of power, for other threads. The lane must not be closed.
+    pub fn durable(&self) -> DurableSeq {
+        self.0.core.borrow_mut().journal().durable_watch()
     }
 
     /// Commands of an account that wait for the journal.

@@ -234,6 +234,7 @@ impl Engine {
             Event::Input(_)
             | Event::Intent(_)
             | Event::Approved(_)
+            | Event::OrderAgain(_)
             | Event::Budget(_)
             | Event::Reconciled(_)
             | Event::Untrusted(_)

@@ -85,7 +85,7 @@ pub fn route(event: &Event, wiring: &Wiring, to: &mut Vec<Station>) {
             }
             runner(to, refused.intent.strategy());
         }
-        Event::Order(update) => {
+        Event::Order(update) | Event::OrderAgain(update) => {
             to.push(Station::Gate(update.account));
             runner(to, update.strategy);
         }

@@ -72,6 +72,7 @@ impl Engine {
                     }
                     // Decided from an input that is left out: orders and questions are as old as that, not as the one before.
                     self.skip_to(seq, at);
+                    self.happened.clear();
                 }
                 let skipped = skipped(quarantine, seq);
                 decisions.iter().try_for_each(|decision| self.fold_decision(decision, &skipped))
@@ -131,8 +132,14 @@ impl Engine {
                 }
             }
             self.stations = stations;
-            // Timers, and what was told of fills; decisions do not survive a fold.
-            if let Event::Arm { .. } | Event::Disarm(_) | Event::Fill(_) = event {
+            // Timers, and what is told to the outside; decisions do not survive a fold.
+            if let Event::Arm { .. }
+            | Event::Disarm(_)
+            | Event::Order(_)
+            | Event::Fill(_)
+            | Event::Position(_)
+            | Event::Equity(_) = event
+            {
                 self.keep(event);
             }
         }
@@ -146,12 +153,12 @@ impl Engine {
             self.commands.set(self.commands.get().max(command.id.0));
         }
         let seq = self.seq;
-        let Engine { nodes, markets, universe, config, commands, outbox, timers, .. } = self;
+        let Engine { nodes, markets, universe, config, commands, outbox, timers, happened, .. } = self;
         let context = Context { now: self.now, seq, epoch: self.epoch, markets, universe, config, commands };
         let Nodes { runners, gates, desks, ledgers, reconcilers, risk } = nodes;
         for (account, desk) in (0..).map(AccountIx).zip(desks) {
             let folded = guarded(Station::Desk(account), seq, skipped, || {
-                desk.fold(decision, &context);
+                desk.fold(decision, &context, outbox);
                 // Live, its step ends so; a rebuilt desk wakes at the same times.
                 desk.rearm(outbox);
             });
@@ -159,6 +166,8 @@ impl Engine {
                 match event {
                     Event::Arm { timer, at } => timers.arm(timer, at),
                     Event::Disarm(timer) => timers.disarm(timer),
+                    // The other nodes learn it from the decision itself.
+                    Event::Order(update) => happened.orders.push(update),
                     _ => {}
                 }
             }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 pub mod budget;
 mod cascade;
 pub mod driver;
+pub mod facts;
 pub mod flow;
 pub mod fold;
 pub mod inbox;

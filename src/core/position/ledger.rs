@@ -96,6 +96,11 @@ impl Ledger {
         })
     }
 
+    /// What a strategy realised in a symbol, before fees and funding. `None` when it never traded the symbol.
+    pub fn virtual_realized(&self, strategy: StrategyIx, symbol: SymbolIx) -> Option<Money> {
+        self.state.books.get(&(strategy, symbol)).map(|book| book.position.realized)
+    }
+
     /// The virtual positions of a strategy, by symbol.
     pub fn virtual_positions(&self, strategy: StrategyIx) -> impl Iterator<Item = VirtualPosition> {
         let range = (strategy, SymbolIx(0))..=(strategy, SymbolIx(u16::MAX));

@@ -373,7 +373,7 @@ impl Node for Gate {
         self.settle_modifications(context);
         match event {
             Event::Intent(intent) if intent.account() == self.account => self.on_intent(*intent, context, out),
-            Event::Order(update) if update.account == self.account => {
+            Event::Order(update) | Event::OrderAgain(update) if update.account == self.account => {
                 self.state.holds.update(update);
                 self.state.answered(update.key);
             }

@@ -212,7 +212,7 @@ impl Runner {
     fn told(&mut self, event: &Event, context: &Context<'_>, out: &mut Outbox) {
         self.keep_books(event);
         match event {
-            Event::Order(update) if update.strategy == self.ix => {
+            Event::Order(update) | Event::OrderAgain(update) if update.strategy == self.ix => {
                 self.call(&StrategyEvent::Order(update), self.permit, context, out);
                 self.cancel_if_unwanted(update, out);
                 self.flatten_on_progress(false, context, out);

@@ -5,6 +5,7 @@
 //! reads without a lock. It may not decide anything: which inputs are admitted and what leaves when is the lane's business.
 //! Tests: a crash at every call of random runs, torn tails at every byte, flipped bits, failed syncs, a full disk.
 
+mod follow;
 mod head;
 pub mod marks;
 mod open;
@@ -21,6 +22,7 @@ mod tests;
 pub mod verify;
 mod writer;
 
+pub use follow::{FollowError, Follower};
 pub use head::Head;
 pub use open::{OpenError, Recovered, TornTail};
 pub use qcat_core::engine::fold::{Quarantine, Record};
@@ -29,7 +31,7 @@ pub use reader::{Corruption, Entry, NotReplayable, RawRecord, ReadError, Reader,
 pub use scan::Proof;
 pub use segment::{MarketData, RecordHeader, RecordKind};
 pub use snapshot::{PendingSnapshot, SkippedSnapshot, Snapshot, SnapshotWriteError, oldest_snapshot};
-pub use sync::Waker;
+pub use sync::{DurableSeq, Waker};
 pub use writer::{AppendError, Journal};
 
 use qcat_core::event::{Decision, Input, OperatorCommand};

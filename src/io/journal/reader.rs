@@ -166,6 +166,20 @@ impl Reader {
         Ok(reader)
     }
 
+    /// Reads from record `first` on while the journal is being written.
+    pub(super) fn follow_records(disk: Arc<dyn Disk>, dir: &Path, first: u64) -> Result<Reader, ReadError> {
+        let links = load_chain(&*disk, dir)?;
+        let link = links.iter().rposition(|l| l.in_use().is_some_and(|h| h.first_record <= first)).unwrap_or(0);
+        let mut reader = Reader::new(disk.clone(), Walker::new(disk, links, link), Begin::Record(first), None);
+        reader.live = true;
+        Ok(reader)
+    }
+
+    /// The first record that is there; `None`: none is.
+    pub(super) fn first_record(&self) -> Option<u64> {
+        self.walker.links.iter().find_map(|link| link.in_use()).map(|header| header.first_record)
+    }
+
     /// Looks again at what is on disk.
     pub fn refresh(&mut self, dir: &Path) -> Result<(), ReadError> {
         self.walker.refresh(load_chain(&*self.disk, dir)?);
@@ -206,6 +220,11 @@ impl Reader {
         rest.clone().find(without).map_or(Ok(()), |l| Err(NotReplayable(l.path.clone())))
     }
 
+    /// Which market inputs the segment holds that is being read.
+    pub(super) fn market_data(&self) -> Option<MarketData> {
+        self.walker.links.get(self.walker.link())?.in_use().map(|header| header.market_data)
+    }
+
     /// Definitions, configuration and epoch before the next record.
     pub fn head(&mut self) -> Result<&Head, ReadError> {
         self.skip()?;
@@ -237,10 +256,15 @@ impl Reader {
 
     /// The next record, decoded.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, ReadError> {
+        Ok(self.next_numbered()?.map(|(_, entry)| entry))
+    }
+
+    /// The same with the record's number.
+    pub(super) fn next_numbered(&mut self) -> Result<Option<(u64, Entry)>, ReadError> {
         let Some(record) = self.next_raw()? else { return Ok(None) };
         let number = record.header.number;
         match decode(&record.header, record.payload) {
-            Ok(entry) => Ok(Some(entry)),
+            Ok(entry) => Ok(Some((number, entry))),
             Err(error) => Err(self.undecodable(number, error)),
         }
     }

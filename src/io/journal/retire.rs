@@ -9,6 +9,7 @@
 use super::scan::{Link, load_chain};
 use super::snapshot::{name, newest_of, stored};
 use crate::disk::{Disk, DiskError};
+use qcat_core::id::Seq;
 use qcat_core::time::{Span, Ts};
 use std::path::Path;
 
@@ -30,15 +31,17 @@ pub(super) struct Keep {
     pub bytes: u64,
 }
 
-/// Removes what is not kept. `now` is the time of the newest record.
-pub(super) fn retire(disk: &dyn Disk, dir: &Path, keep: &Keep, now: Ts) -> Result<(), DiskError> {
+/// Removes what is not kept. `now` is the time of the newest record. What a projection that has everything up to input `needed`
+/// still has to read is kept like what is young: beyond the recovery's needs only as far as the bytes allow.
+pub(super) fn retire(disk: &dyn Disk, dir: &Path, keep: &Keep, now: Ts, needed: Seq) -> Result<(), DiskError> {
     let records = stored(disk, dir)?;
     // Whoever begins with the newest snapshot may still be folding from the one before it.
     let spare = keep.snapshots.max(2);
     let newest = records.len().saturating_sub(spare);
     let Some(horizon) = records.get(newest).copied().filter(|_| records.len() >= spare) else { return Ok(()) };
     let links = load_chain(disk, dir)?;
-    let gone = head(disk, &links, keep, horizon, now)?;
+    let wanted = wanted(&links, &records, needed);
+    let gone = head(disk, &links, keep, (horizon, wanted), now)?;
     let whole = |disk| newest_of(disk, dir, keep.engine, &[horizon], &mut |s| s.check_program(&keep.program));
     if gone > 0 && whole(disk)?.0.is_some() {
         for link in &links[..gone] {
@@ -50,8 +53,24 @@ pub(super) fn retire(disk: &dyn Disk, dir: &Path, keep: &Keep, now: Ts) -> Resul
     drop_snapshots(disk, dir, &links, &records, newest)
 }
 
-/// How many segments at the head are not kept.
-fn head(disk: &dyn Disk, links: &[Link], keep: &Keep, horizon: u64, now: Ts) -> Result<usize, DiskError> {
+/// The record behind which a projection that has everything up to input `needed` reads on: that of a snapshot, or 0.
+fn wanted(links: &[Link], records: &[u64], needed: Seq) -> u64 {
+    if needed == Seq(u64::MAX) {
+        return u64::MAX;
+    }
+    let begins = links.iter().filter_map(Link::in_use).filter(|header| header.last_seq <= needed.0).last();
+    let first = begins.map_or(0, |header| header.first_record);
+    records.iter().rev().copied().find(|record| *record < first).unwrap_or(0)
+}
+
+/// How many segments at the head are not kept. `horizon` is behind what a recovery needs, `wanted` behind what a projection does.
+fn head(
+    disk: &dyn Disk,
+    links: &[Link],
+    keep: &Keep,
+    (horizon, wanted): (u64, u64),
+    now: Ts,
+) -> Result<usize, DiskError> {
     let sizes: Vec<u64> =
         links.iter().map(|link| disk.open_read(&link.path)?.size()).collect::<Result<_, DiskError>>()?;
     let mut bytes: u64 = sizes.iter().fold(0, |sum, size| sum.saturating_add(*size));
@@ -61,9 +80,14 @@ fn head(disk: &dyn Disk, links: &[Link], keep: &Keep, horizon: u64, now: Ts) -> 
         let Some(next) = links[at + 1..].iter().find_map(Link::in_use).filter(|_| link.header.is_ok()) else { break };
         // Its records are all older than the next segment; one that was begun before the first input has no time.
         let young = next.created == Ts::ZERO || now.since(next.created) < keep.age;
-        let kept = young && bytes <= keep.bytes;
+        let needed = next.first_record > wanted.saturating_add(1);
+        let kept = (young || needed) && bytes <= keep.bytes;
         if next.first_record > horizon.saturating_add(1) || kept {
             break;
+        }
+        if needed {
+            tracing::error!(code = "journal_cut", segment = %link.path.display(), bytes, keep_bytes = keep.bytes,
+                "the database is too far behind: records that it has not are removed; rebuild the projections when it is back");
         }
         bytes = bytes.saturating_sub(sizes[at]);
         gone = at + 1;

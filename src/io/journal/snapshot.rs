@@ -101,7 +101,8 @@ impl PendingSnapshot {
             Err(SnapshotWriteError::Disk(error)) if error.is_full() => {}
             Err(_) => return stored,
         }
-        retire(&*self.disk, &self.dir, &self.keep, self.at)?;
+        let needed = Seq(self.shared.needed.load(Ordering::Acquire));
+        retire(&*self.disk, &self.dir, &self.keep, self.at, needed)?;
         stored
     }
 

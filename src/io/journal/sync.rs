@@ -3,6 +3,7 @@
 
 use super::segment::SEGMENT_HEADER;
 use crate::disk::{Disk, DiskError, DiskFile};
+use qcat_core::id::Seq;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,6 +21,26 @@ const FILL: usize = 1 << 20;
 /// A spare that could not be made for want of space is tried again after this time.
 const SPARE_RETRY: Duration = Duration::from_secs(1);
 
+/// Tells any thread how far the journal survives a loss of power, and the journal how far a reader is.
+#[derive(Debug, Clone)]
+pub struct DurableSeq(Arc<Shared>);
+
+impl DurableSeq {
+    pub(super) fn new(shared: Arc<Shared>) -> DurableSeq {
+        DurableSeq(shared)
+    }
+
+    /// The last input that is durable with all of its decisions.
+    pub fn get(&self) -> Seq {
+        Seq(self.0.durable_seq.load(Ordering::Acquire))
+    }
+
+    /// Says up to which input a reader has the journal: what is newer is kept for him, within the bytes that are kept at most.
+    pub fn has(&self, seq: Seq) {
+        self.0.needed.store(seq.0, Ordering::Release);
+    }
+}
+
 pub(super) struct Shared {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
@@ -31,6 +52,8 @@ pub(super) struct Shared {
     pub durable: AtomicU64,
     /// Newest input whose records are all durable.
     pub durable_seq: AtomicU64,
+    /// Up to where whoever reads the journal beside recovery has it; above all numbers: nobody does.
+    pub needed: AtomicU64,
     /// A sync failed; only the trading thread can go on from that.
     pub failed: AtomicBool,
     files: Mutex<Files>,
@@ -75,6 +98,7 @@ impl Shared {
             complete_seq: AtomicU64::new(durable_seq),
             durable: AtomicU64::new(durable),
             durable_seq: AtomicU64::new(durable_seq),
+            needed: AtomicU64::new(u64::MAX),
             failed: AtomicBool::new(false),
             files: Mutex::default(),
             moved: Condvar::new(),

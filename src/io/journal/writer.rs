@@ -8,7 +8,7 @@ use super::segment::{
     finish_record, segment_name,
 };
 use super::snapshot::{PendingSnapshot, Snapshot, SnapshotWriteError, encode};
-use super::sync::{SPARE, Shared, SyncThread, Waker};
+use super::sync::{DurableSeq, SPARE, Shared, SyncThread, Waker};
 use super::{Durability, Mark, MarketData, Options, Priority};
 use crate::disk::{DirLock, Disk, DiskError, DiskFile};
 use crate::wire::{self, WireError};
@@ -176,6 +176,11 @@ impl Journal {
     /// The last input that survives a loss of power with all of its decisions.
     pub fn durable_seq(&self) -> Seq {
         Seq(self.shared.durable_seq.load(Ordering::Acquire))
+    }
+
+    /// The same for other threads, at any time.
+    pub fn durable_watch(&self) -> DurableSeq {
+        DurableSeq::new(self.shared.clone())
     }
 
     /// Whether a command may leave whose decision is in record `mark`, by the configured durability.

@@ -89,6 +89,13 @@ impl Desk {
         self.state.open.values().map(|entry| entry.order.view())
     }
 
+    /// An order, open or lately over; somebody else's only while it is open.
+    pub fn order(&self, symbol: SymbolIx, key: OrderKey) -> Option<&Order> {
+        let open = || self.state.find_open(symbol, key);
+        let id = key.ours().map(OrderRef::Ours).filter(|id| self.state.entry(*id).is_some()).or_else(open)?;
+        self.state.entry(id).map(|entry| &entry.order)
+    }
+
     /// The open orders as the watchdog needs them.
     pub fn entries(&self) -> impl Iterator<Item = OpenEntry> + '_ {
         self.state.open.values().map(|entry| &entry.order).filter(|order| !order.has_ended()).map(OpenEntry::of)
@@ -110,8 +117,8 @@ impl Desk {
         self.state.owed.len()
     }
 
-    /// Takes a recorded decision on recovery: what it did to the orders is done again, once.
-    pub fn fold(&mut self, decision: &Decision, context: &Context<'_>) {
+    /// Takes a recorded decision on recovery: what it did to the orders is done again, once. Views that change by it are told.
+    pub fn fold(&mut self, decision: &Decision, context: &Context<'_>, out: &mut Outbox) {
         let command = match decision {
             Decision::Command(command) if command.account == self.account => command,
             // What it cancels at once is recorded too; what waited for its confirmation is only known from here.
@@ -136,12 +143,12 @@ impl Desk {
                 if close::is_part(new.intent.id) {
                     self.note_part(new.intent.id, new.intent.symbol, context);
                 }
-                self.fold_sent(id, command, context);
+                self.fold_sent(id, command, context, out);
             }
-            CommandKind::Modify { id, .. } => self.fold_sent(OrderRef::Ours(*id), command, context),
+            CommandKind::Modify { id, .. } => self.fold_sent(OrderRef::Ours(*id), command, context, out),
             CommandKind::Cancel { symbol, key, .. } | CommandKind::Query(Query::Order { symbol, key, .. }) => {
                 if let Some(id) = self.state.find_open(*symbol, *key) {
-                    self.fold_sent(id, command, context);
+                    self.fold_sent(id, command, context, out);
                 }
             }
             CommandKind::Query(Query::Trades { symbol, from }) => {
@@ -151,12 +158,15 @@ impl Desk {
         }
     }
 
-    fn fold_sent(&mut self, id: OrderRef, command: &VenueCommand, context: &Context<'_>) {
+    fn fold_sent(&mut self, id: OrderRef, command: &VenueCommand, context: &Context<'_>, out: &mut Outbox) {
         let Some(mut entry) = self.state.take(id) else { return };
         let old = entry.order.sent(&command.kind, command.id, context.now, &context.config.timing);
         self.state.replace_command(old, command.id, Pending::of(&command.kind, id));
-        // Told is what the others learn from the same record themselves.
-        entry.told = Some(entry.order.view());
+        let view = entry.order.view();
+        if entry.told != Some(view) {
+            entry.told = Some(view);
+            out.push(Event::Order(view));
+        }
         self.file(id, entry, context);
     }
 

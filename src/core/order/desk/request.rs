@@ -109,7 +109,7 @@ impl Desk {
     /// Tells an order's view once more, for a gate that already holds exposure for a change that does not happen.
     fn tell_again(&self, id: OrderRef, out: &mut Outbox) {
         if let Some(entry) = self.state.entry(id) {
-            out.push(Event::Order(entry.order.view()));
+            out.push(Event::OrderAgain(entry.order.view()));
         }
     }
 

@@ -46,7 +46,9 @@ impl Runner {
     /// Only keeps the books: position, open orders, trust. The strategy is told nothing and nothing is emitted. For recovery.
     pub fn keep_books(&mut self, event: &Event) {
         match event {
-            Event::Order(update) if update.strategy == self.ix => self.state.own.book_order(update),
+            Event::Order(update) | Event::OrderAgain(update) if update.strategy == self.ix => {
+                self.state.own.book_order(update);
+            }
             Event::Position(position) if position.strategy == self.ix => self.state.own.book_position(position),
             Event::Refused(refused) if refused.intent.strategy() == self.ix => self.state.own.book_refusal(refused),
             Event::Untrusted(account) if *account == self.setup.account => self.state.life.untrusted = true,

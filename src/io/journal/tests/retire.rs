@@ -16,8 +16,14 @@ fn greedy() -> Options {
 }
 
 fn life(disk: &SimDisk, options: &Options, seqs: u64, log: &mut Vec<Entry>) -> Result<u64, String> {
+    life_beside(u64::MAX, disk, options, seqs, log)
+}
+
+/// A life beside a reader who has everything up to input `has`.
+fn life_beside(has: u64, disk: &SimDisk, options: &Options, seqs: u64, log: &mut Vec<Entry>) -> Result<u64, String> {
     let opened = Journal::open(Arc::new(disk.clone()), dir(), options.clone());
     let (mut journal, recovered) = opened.map_err(|e| e.to_string())?;
+    journal.durable_watch().has(Seq(has));
     log.truncate(recovered.last_record as usize);
     let mut durable = 0;
     for seq in recovered.last_seq.0 + 1..=recovered.last_seq.0 + seqs {
@@ -100,6 +106,27 @@ fn what_is_young_or_small_stays_and_each_segment_keeps_its_first_snapshot() {
         let left = segments(&disk);
         assert!(!left[0].ends_with("001.seg") && left.len() >= 3 && left.len() <= most, "{left:?}");
         check(&disk, &options, &log, 0, "bounded");
+    }
+}
+
+#[test]
+fn what_a_reader_has_not_read_yet_stays_as_long_as_the_bytes_allow() {
+    for has in [0, 1, 40, 63, 64, 100] {
+        let (disk, mut log) = (SimDisk::new(8), Vec::new());
+        life_beside(has, &disk, &greedy(), 120, &mut log).expect("a life");
+        let mut reader = Reader::open(Arc::new(disk.clone()), dir()).expect("readable");
+        let first = reader.next_raw().expect("whole").map_or(1, |record| record.header.number);
+        // He begins with the first record, or with a snapshot of nothing that he has not, behind which no record is missing.
+        let at_most = |s: &crate::journal::Snapshot| if s.state.seq.0 <= has { Ok(()) } else { Err(String::new()) };
+        let begins = oldest_snapshot(&disk, dir(), 0, first, &mut |s| at_most(s)).expect("read");
+        assert!(first == 1 || begins.is_some(), "has {has}, first record {first}");
+        assert!(first == 1 || has > 9, "has {has}, first record {first}");
+        assert!(first > 1 || has < 100, "what he has is removed all the same");
+        check(&disk, &greedy(), &log, 0, "beside a reader");
+        // Not beyond the bytes that are kept at most.
+        let bounded = Options { keep_bytes: 4 * 1024, ..greedy() };
+        life_beside(has, &disk, &bounded, 40, &mut log).expect("a life");
+        assert!(segments(&disk).len() <= 6, "{:?}", segments(&disk));
     }
 }
 

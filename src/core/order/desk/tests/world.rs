@@ -138,7 +138,7 @@ impl World {
         match event {
             Event::Command(command) => self.sent.push(command),
             Event::Fill(fill) => self.fills.push(fill),
-            Event::Order(update) => self.updates.push(update),
+            Event::Order(update) | Event::OrderAgain(update) => self.updates.push(update),
             Event::Alert(alert) => self.alerts.push(alert),
             Event::Intent(intent) => self.intents.push(intent),
             Event::Refused(_) => self.refused += 1,
@@ -179,7 +179,8 @@ impl World {
     pub fn fold(&mut self, decision: &crate::event::Decision) {
         let surroundings = Rc::clone(&self.surroundings);
         let context = context(&surroundings, self.now, self.seq, &self.commands);
-        self.desk.fold(decision, &context);
+        let mut out = Outbox::new(crate::engine::OUTBOX_MAX);
+        self.desk.fold(decision, &context, &mut out);
     }
 
     /// When the next timer is due.
