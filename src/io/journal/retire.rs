@@ -58,7 +58,7 @@ fn wanted(links: &[Link], records: &[u64], needed: Seq) -> u64 {
     if needed == Seq(u64::MAX) {
         return u64::MAX;
     }
-    let begins = links.iter().filter_map(Link::in_use).filter(|header| header.last_seq <= needed.0).last();
+    let begins = links.iter().filter_map(Link::in_use).rfind(|header| header.last_seq <= needed.0);
     let first = begins.map_or(0, |header| header.first_record);
     records.iter().rev().copied().find(|record| *record < first).unwrap_or(0)
 }
