@@ -79,6 +79,11 @@ impl Postgres {
         server
     }
 
+    /// Settings for the next start, instead of those of this one.
+    pub fn configure(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+    }
+
     /// Writes a file that the server can read, for nobody else.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.dir.path().join(name);

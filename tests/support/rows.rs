@@ -169,6 +169,7 @@ macro_rules! all {
         }
     }};
 }
+#[allow(unused_imports)]
 pub(crate) use all;
 
 /// Checks that the store holds exactly what the inputs `1..=last` did.

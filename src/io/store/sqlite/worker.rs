@@ -124,7 +124,7 @@ impl Workers {
             let closed = || StoreError::Unavailable("it is closed".to_owned());
             let (answer, wait) = oneshot::channel();
             let asked = Instant::now();
-            let waiting = Count::up(&counts, |counts| &counts.waiting);
+            let (waiting, refused) = (Count::up(&counts, |counts| &counts.waiting), counts.clone());
             let job: Job = Box::new(move |connection| {
                 let waited = asked.elapsed();
                 drop(waiting);
@@ -146,7 +146,10 @@ impl Workers {
             });
             match tokio::time::timeout(acquire, jobs.ok_or_else(closed)?.send(job)).await {
                 Ok(sent) => sent.map_err(|_| closed())?,
-                Err(_) => return Err(StoreError::Unavailable(format!("{QUEUE} calls wait already"))),
+                Err(_) => {
+                    refused.timeouts.fetch_add(1, Ordering::Relaxed);
+                    return Err(StoreError::Unavailable(format!("{QUEUE} calls wait already")));
+                }
             }
             wait.await.map_err(|_| StoreError::Bug("its job panicked".to_owned()))?
         })
