@@ -4,8 +4,11 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod backtest;
+mod decrypt;
 mod demo;
+mod encrypt;
 mod journal;
+mod keygen;
 mod replay;
 mod run;
 mod sim;
@@ -31,16 +34,36 @@ pub mod exit {
 const AFTER_HELP: &str = "\
 Begin with `qcat demo`. `qcat COMMAND --help` says more about a command than `-h`.
 
+Examples:
+  qcat demo                                     both sides on this machine, nothing to install
+  qcat --config FILE --validate                 every fault of a configuration, with line and column
+  qcat --config FILE --print-config             the values in force, and where each came from
+  qcat --config FILE --set server.port=8083     run with another value for one key
+  qcat keygen > key; qcat encrypt --key-file key    a value for the configuration that nobody can read
+
+Files:
+  /etc/qcat/config.yaml    the configuration; configs/config.yaml has every key, docs/configuration.md explains them
+  /etc/qcat/.env           variables, read too when it stands beside the configuration; mode 0600
+
+Environment:
+  QCAT_CONFIG              the configuration file
+  QCAT_ENCRYPTION_KEY      opens the ENC:v1: values of the configuration
+  QCAT_SECTION_KEY         overrides a key, such as QCAT_SERVER_PORT=8083
+
 Exit codes: 0 clean; 64 wrong usage; 65 wrong or missing data;
-69 the start failed (port, directory, lock, exchange); 70 a bug, or books that
-differ; 75 the stop was forced; 78 wrong configuration.";
+69 the start failed (port, directory, lock, exchange); 70 a bug, a hung step, or
+books that differ; 75 the stop was forced; 78 wrong configuration.";
 
 /// QCAT: a trading daemon for crypto derivatives.
+///
+/// Without a command it runs the daemon, as `qcat run` does.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 110, after_help = AFTER_HELP)]
+#[command(version, max_term_width = 110, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    #[command(flatten)]
+    run: run::Arguments,
 }
 
 /// What each is for stands at its arguments: here it would hide their longer text.
@@ -52,6 +75,9 @@ enum Command {
     Journal(journal::Arguments),
     Replay(replay::Arguments),
     Sim(sim::Arguments),
+    Encrypt(encrypt::Arguments),
+    Decrypt(decrypt::Arguments),
+    Keygen(keygen::Arguments),
 }
 
 /// Parses the command line and runs the command.
@@ -64,12 +90,16 @@ pub fn main() -> ExitCode {
         }
     };
     ExitCode::from(match arguments.command {
-        Command::Run(arguments) => run::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
-        Command::Backtest(arguments) => backtest::run(&arguments),
-        Command::Journal(arguments) => journal::run(&arguments),
-        Command::Replay(arguments) => replay::run(&arguments),
-        Command::Sim(arguments) => sim::run(&arguments),
+        None => run::run(&arguments.run),
+        Some(Command::Run(arguments)) => run::run(&arguments),
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Backtest(arguments)) => backtest::run(&arguments),
+        Some(Command::Journal(arguments)) => journal::run(&arguments),
+        Some(Command::Replay(arguments)) => replay::run(&arguments),
+        Some(Command::Sim(arguments)) => sim::run(&arguments),
+        Some(Command::Encrypt(arguments)) => encrypt::run(&arguments),
+        Some(Command::Decrypt(arguments)) => decrypt::run(&arguments),
+        Some(Command::Keygen(arguments)) => keygen::run(&arguments),
     })
 }
 
@@ -78,6 +108,13 @@ fn print_faults(faults: &[crate::config::Fault]) {
     for fault in faults {
         eprintln!("error: {fault}");
     }
+}
+
+/// Writes to standard output. A reader that is gone is no reason to panic.
+fn say(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// Runs a future on one thread with local tasks.

@@ -6,6 +6,7 @@ use crate::daemon::{self, Daemon};
 use crate::signals::Guard;
 use crate::wire::StartError;
 use qcat_actors::runtime::lane::LaneError;
+use qcat_actors::runtime::stop::StopPlan;
 use qcat_core::strategy::registry::Registry;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,39 +16,53 @@ use std::sync::Arc;
 /// SIGINT or SIGTERM stops it in order: strategies first, their entries cancelled, the journal closed last. A second signal
 /// forces it. The log goes to standard error. configs/sim.yaml is a configuration for `qcat sim`.
 #[derive(Debug, clap::Args)]
+#[group(skip)]
 pub struct Arguments {
-    /// The configuration file.
-    #[arg(long, value_name = "FILE", env = "QCAT_CONFIG", default_value = "/etc/qcat/config.yaml")]
+    /// The configuration file. `.env` beside it is read too.
+    #[arg(long, value_name = "FILE", env = "QCAT_CONFIG", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
+    /// Another value for a key, such as `server.port=8083` or `accounts.main.leverage=5`; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Check the configuration, tell every fault, and exit.
     #[arg(long)]
     validate: bool,
-    /// Lift every halt that is in force from before: a daily loss, a fault, a full disk.
+    /// Print the values in force, each with where it came from, and exit. Secrets are masked.
     #[arg(long, conflicts_with = "validate")]
+    print_config: bool,
+    /// Lift every halt that is in force from before: a daily loss, a fault, a full disk.
+    #[arg(long, conflicts_with_all = ["validate", "print_config"])]
     resume: bool,
 }
+
+/// Where the configuration is unless something else is said.
+const DEFAULT_CONFIG: &str = "/etc/qcat/config.yaml";
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> u8 {
     let registry = Registry::builtin();
-    let loaded = config::load(&arguments.config).and_then(|config| {
-        config.check_credentials()?;
-        crate::check_strategies(&config, &registry)?;
-        let plan = daemon::stop_plan(&config)?;
-        Ok((config, plan))
-    });
-    let (config, plan) = match loaded {
-        Ok(loaded) => loaded,
+    let mut warnings = Vec::new();
+    let checked = check(arguments, &registry, &mut warnings);
+    if arguments.validate || arguments.print_config || checked.is_err() {
+        warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    }
+    let (config, plan) = match checked {
+        Ok(checked) => checked,
         Err(faults) => {
             print_faults(&faults);
             return exit::CONFIG;
         }
     };
     if arguments.validate {
-        println!("{}: valid", arguments.config.display());
+        super::say(&format!("{}: valid\n", arguments.config.display()));
+        return exit::OK;
+    }
+    if arguments.print_config {
+        super::say(&config::print::effective(&config));
         return exit::OK;
     }
     super::log_to_stderr(&config.logging.level);
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     match Guard::start(plan.force_shutdown_after(), exit::FORCED) {
         Ok(guard) => super::on_actix(serve(config, Arc::new(registry), arguments.resume, guard)),
         Err(error) => {
@@ -55,6 +70,23 @@ pub fn run(arguments: &Arguments) -> u8 {
             exit::UNAVAILABLE
         }
     }
+}
+
+/// Reads the configuration and tells every fault that can be known without the exchange.
+fn check(
+    arguments: &Arguments,
+    registry: &Registry,
+    warnings: &mut Vec<config::Fault>,
+) -> Result<(Config, StopPlan), Vec<config::Fault>> {
+    let mut examined = config::examine(&config::Inputs::gather(&arguments.config, arguments.set.clone())?)?;
+    warnings.append(&mut examined.warnings);
+    let config = examined.config();
+    let checks =
+        [config.check_credentials(), crate::check_strategies(config, registry), daemon::stop_plan(config).map(drop)];
+    checks.into_iter().for_each(|checked| examined.also(checked));
+    let config = examined.finish()?;
+    let plan = daemon::stop_plan(&config)?;
+    Ok((config, plan))
 }
 
 async fn serve(config: Config, registry: Arc<Registry>, resume: bool, guard: Guard) -> u8 {

@@ -4,7 +4,8 @@ mod get;
 mod service;
 
 use super::model::{Account, Config, Exchange, Journal, Limits, MarketData, Strategy};
-use super::read::{Fault, Leaf, Values};
+use super::read::{Fault, Leaf};
+use super::values::Values;
 use get::{Faults, Get};
 use qcat_core::command::MarginType;
 use qcat_core::config::{OnFault, OnStop, OnStuckTrigger, ParamValue, RiskConfig, Timing};
@@ -18,11 +19,11 @@ const ABSENCE_MARGIN_MS: i64 = 1_000;
 
 impl Config {
     /// Turns values into types and checks what spans several keys.
-    pub fn new(source: &str, values: &Values) -> Result<Config, Vec<Fault>> {
-        let at = |base: &str| Get { values, base: base.to_owned() };
-        let mut faults = Faults { source, values, found: Vec::new() };
-        let accounts = accounts(values, &mut faults);
-        let strategies = strategies(values, &accounts, &mut faults);
+    pub(super) fn new(values: Values) -> (Config, Vec<Fault>) {
+        let at = |base: &str| Get { values: &values, base: base.to_owned() };
+        let mut faults = Faults { values: &values, found: Vec::new() };
+        let accounts = accounts(&values, &mut faults);
+        let strategies = strategies(&values, &accounts, &mut faults);
         let risk = RiskConfig { heartbeat: at("risk.").span("heartbeat"), budget_ttl: at("risk.").span("budget_ttl") };
         if risk.budget_ttl <= risk.heartbeat {
             let problem = "must be longer than risk.heartbeat, or budgets run out between two grants";
@@ -37,11 +38,9 @@ impl Config {
         let health = service::health(&at("health."), &mut faults);
         let memory = service::memory(&at("memory."), &mut faults);
         let shutdown = service::shutdown(&at("shutdown."), &timing, &mut faults);
-        if !faults.found.is_empty() {
-            return Err(faults.found);
-        }
-        Ok(Config {
-            source: source.to_owned(),
+        let faults = faults.found;
+        let config = Config {
+            source: values.sources[0].clone(),
             app: service::app(&at("app.")),
             exchange,
             accounts,
@@ -61,8 +60,9 @@ impl Config {
             memory,
             optimizer: service::optimizer(&at("optimizer.")),
             shutdown,
-            places: values.places(),
-        })
+            values: values.clone(),
+        };
+        (config, faults)
     }
 }
 
@@ -140,8 +140,8 @@ fn exchange(get: &Get<'_>) -> Exchange {
 fn account(get: &Get<'_>) -> Account {
     Account {
         name: get.text("name"),
-        api_key: get.text("api_key").into(),
-        api_secret: get.text("api_secret").into(),
+        api_key: get.secret("api_key").unwrap_or_default(),
+        api_secret: get.secret("api_secret").unwrap_or_default(),
         live: get.bool("live"),
         position_mode: if get.text("position_mode") == "hedge" { PositionMode::Hedge } else { PositionMode::OneWay },
         multi_assets: get.bool("multi_assets"),

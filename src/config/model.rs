@@ -5,7 +5,7 @@ mod service;
 pub use service::*;
 
 use super::read::Fault;
-use super::tree::Pos;
+use super::values::Values;
 use qcat_actors::runtime::component::Component;
 use qcat_core::command::MarginType;
 use qcat_core::config::{
@@ -76,8 +76,8 @@ pub struct Config {
     pub optimizer: Optimizer,
     /// The stop.
     pub shutdown: Shutdown,
-    /// Where in the file each value stands.
-    pub(super) places: BTreeMap<String, Pos>,
+    /// All values, with where each came from.
+    pub(super) values: Values,
 }
 
 /// Where the exchange is: only these tell it from the simulator.
@@ -216,7 +216,7 @@ pub struct Journal {
 impl Config {
     /// A fault of a key of this configuration, with its place if it stands in the file.
     pub fn fault(&self, key: String, problem: String) -> Fault {
-        Fault { source: self.source.clone(), pos: self.places.get(&key).copied(), key, problem }
+        self.values.fault(&[&key], problem)
     }
 
     /// What a run against an exchange needs beyond a valid file: API keys.

@@ -1,17 +1,21 @@
-//! Reads a tree by the schema table: every fault in one run, each with its place, what was found and what is allowed.
+//! Reads all sources by the schema table: every fault in one run, each with its place, what was found and what is allowed.
 
+use super::dotenv;
+use super::inputs::{ENCRYPTION_KEY, Inputs, OTHER_VARIABLES};
 use super::nearest::unknown;
 use super::schema::{self, Row};
 use super::tree::{self, Node, Pos, Value};
 pub use super::value::Leaf;
-use super::value::{parse_node, parse_text};
-use std::collections::BTreeMap;
+use super::value::{Secret, parse_node, parse_text};
+use super::values::{Key, Origin, Setting, Values};
+use qcat_io::secret::enc::EncryptionKey;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// One fault of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The file, or the name of the environment variable.
+    /// The file, or what else the value came from.
     pub source: String,
     /// Where in the file; `None` outside one.
     pub pos: Option<Pos>,
@@ -25,7 +29,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.source)?;
         if let Some(pos) = self.pos {
-            write!(f, ":{}:{}", pos.line, pos.column)?;
+            write!(f, ":{pos}")?;
         }
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
@@ -34,73 +38,66 @@ impl fmt::Display for Fault {
     }
 }
 
-/// All values by concrete path (`accounts[0].name`), defaults included, with the place of those that stand in the file.
-#[derive(Debug, Default)]
-pub struct Values {
-    leaves: BTreeMap<String, (Leaf, Option<Pos>)>,
-    lists: BTreeMap<String, usize>,
+/// What was read.
+pub(super) struct Read {
+    /// All values; a refused one has its default.
+    pub(super) values: Values,
+    /// What is wrong.
+    pub(super) faults: Vec<Fault>,
+    /// What is allowed but unwise.
+    pub(super) warnings: Vec<Fault>,
 }
 
-impl Values {
-    /// A value; the path must be one of the schema with an existing index.
-    pub fn get(&self, path: &str) -> Option<&Leaf> {
-        self.leaves.get(path).map(|(leaf, _)| leaf)
-    }
-
-    /// Where a value stands, if it stands in the file.
-    pub fn pos(&self, path: &str) -> Option<Pos> {
-        self.leaves.get(path).and_then(|(_, pos)| *pos)
-    }
-
-    /// Where each value stands that stands in the file.
-    pub(super) fn places(&self) -> BTreeMap<String, Pos> {
-        self.leaves.iter().filter_map(|(path, (_, pos))| Some((path.clone(), (*pos)?))).collect()
-    }
-
-    /// The number of items of a list of sections.
-    pub fn count(&self, list: &str) -> usize {
-        self.lists.get(list).copied().unwrap_or(0)
-    }
-
-    /// All values by path.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Leaf)> {
-        self.leaves.iter().map(|(path, (leaf, _))| (path.as_str(), leaf))
-    }
-}
-
-/// Reads the text of a file, then the environment. `source` names the file in faults.
-/// With `implied_account`, a configuration without accounts has one of that name, with every default.
-pub fn read(
-    source: &str,
-    text: &str,
-    environment: &[(String, String)],
-    implied_account: Option<&str>,
-) -> Result<Values, Vec<Fault>> {
+/// Reads everything. A file that is not YAML is the only fault then.
+pub(super) fn read(inputs: &Inputs) -> Result<Read, Vec<Fault>> {
+    let [source, text] = &inputs.file;
     let tree = tree::parse(text).map_err(|error| {
         let problem = format!("not valid YAML: {}", error.reason);
-        vec![Fault { source: source.to_owned(), pos: Some(error.pos), key: String::new(), problem }]
+        vec![Fault { source: source.clone(), pos: Some(error.pos), key: String::new(), problem }]
     })?;
-    let mut reader = Reader { source, values: Values::default(), faults: Vec::new() };
+    let dotenv_source = inputs.dotenv.as_ref().map_or_else(String::new, |dotenv| dotenv.source.clone());
+    let values = Values { sources: [source.clone(), dotenv_source], ..Values::default() };
+    let mut reader = Reader { values, faults: Vec::new(), warnings: Vec::new() };
+    reader.values.sections.insert(String::new(), tree.pos);
     reader.section("", "", &tree);
-    if let (Some(name), 0) = (implied_account, reader.values.count("accounts")) {
+    if let (Some(name), 0) = (inputs.offline, reader.values.count("accounts")) {
         reader.values.lists.insert("accounts".to_owned(), 1);
-        reader.values.leaves.insert("accounts[0].name".to_owned(), (Leaf::Text(name.to_owned()), None));
+        let row = schema::find("accounts[].name").expect("the schema has it");
+        reader.take("accounts[0].name".to_owned(), row, Origin::Default, parse_text(row, name, false).map(Some));
     }
-    reader.environment(environment);
+    let key = reader.variables(inputs);
+    reader.sets(&inputs.sets);
     reader.defaults();
-    if reader.faults.is_empty() { Ok(reader.values) } else { Err(reader.faults) }
+    reader.open_secrets(key, inputs.offline.is_some());
+    let Reader { values, faults, warnings } = reader;
+    Ok(Read { values, faults, warnings })
 }
 
-struct Reader<'a> {
-    source: &'a str,
+struct Reader {
     values: Values,
     faults: Vec<Fault>,
+    warnings: Vec<Fault>,
 }
 
-impl Reader<'_> {
-    fn fault(&mut self, pos: Option<Pos>, key: &str, problem: String) {
-        let (source, key) = (self.source.to_owned(), key.to_owned());
-        self.faults.push(Fault { source, pos, key, problem });
+impl Reader {
+    fn fault(&mut self, origin: &Origin, key: &str, problem: String) {
+        let (source, pos) = self.values.place(origin);
+        self.faults.push(Fault { source, pos, key: key.to_owned(), problem });
+    }
+
+    /// Takes a value, or the fault in its place.
+    fn take(&mut self, path: String, row: &'static Row, origin: Origin, found: Result<Option<Leaf>, String>) {
+        match found {
+            Ok(None) => {}
+            Ok(leaf) => {
+                self.values.refused.remove(&path);
+                self.values.settings.insert(path, Setting { row, leaf, origin });
+            }
+            Err(problem) => {
+                self.fault(&origin, &path, problem);
+                self.values.refused.insert(path);
+            }
+        }
     }
 
     /// `path` has concrete indices, `pattern` has `[]`.
@@ -109,11 +106,9 @@ impl Reader<'_> {
             Value::Map(entries) => entries,
             Value::Null => return,
             _ => {
-                return self.fault(
-                    Some(node.pos),
-                    path,
-                    "found a single value, a section with keys is expected".to_owned(),
-                );
+                let problem = "found a single value or a list, allowed: a section with keys".to_owned();
+                self.values.refused.insert(path.to_owned());
+                return self.fault(&Origin::File(node.pos), path, problem);
             }
         };
         let mut seen: BTreeMap<&str, Pos> = BTreeMap::new();
@@ -121,18 +116,22 @@ impl Reader<'_> {
             let join = |base: &str| if base.is_empty() { entry.key.clone() } else { format!("{base}.{}", entry.key) };
             let (path, pattern_here) = (join(path), join(pattern));
             if let Some(first) = seen.insert(&entry.key, entry.pos) {
-                self.fault(Some(entry.pos), &path, format!("stands twice; the first is in line {}", first.line));
+                let problem = format!("stands twice; the first is in line {}", first.line);
+                self.fault(&Origin::File(entry.pos), &path, problem);
                 continue;
             }
             if let Some(row) = schema::find(&pattern_here) {
-                self.leaf(&path, row, &entry.node);
-            } else if schema::is_list(&pattern_here) {
+                self.take(path, row, Origin::File(entry.node.pos), parse_node(row, &entry.node));
+                continue;
+            }
+            self.values.sections.insert(path.clone(), entry.pos);
+            if schema::is_list(&pattern_here) {
                 self.list(&path, &pattern_here, &entry.node);
             } else if schema::is_section(&pattern_here) {
                 self.section(&path, &pattern_here, &entry.node);
             } else {
-                let known = schema::names_in(pattern);
-                self.fault(Some(entry.pos), &path, unknown(&entry.key, &known));
+                let problem = unknown(&entry.key, &schema::names_in(pattern));
+                self.fault(&Origin::File(entry.pos), &path, problem);
             }
         }
     }
@@ -141,90 +140,216 @@ impl Reader<'_> {
         let items = match &node.value {
             Value::List(items) => items,
             Value::Null => return,
-            _ => return self.fault(Some(node.pos), path, "a list is expected (items begin with `- `)".to_owned()),
+            _ => {
+                let problem = "found no list, allowed: a list (items begin with `- `)".to_owned();
+                self.values.refused.insert(path.to_owned());
+                return self.fault(&Origin::File(node.pos), path, problem);
+            }
         };
         self.values.lists.insert(path.to_owned(), items.len());
         for (at, item) in items.iter().enumerate() {
+            self.values.sections.insert(format!("{path}[{at}]"), item.pos);
             self.section(&format!("{path}[{at}]"), &format!("{pattern}[]"), item);
         }
     }
 
-    fn leaf(&mut self, path: &str, row: &Row, node: &Node) {
-        match parse_node(row, node) {
-            Ok(Some(leaf)) => {
-                self.values.leaves.insert(path.to_owned(), (leaf, Some(node.pos)));
+    /// Takes `.env` and the process's variables; the key that decrypts, with where it came from.
+    fn variables(&mut self, inputs: &Inputs) -> Option<(Origin, String)> {
+        let names = self.names();
+        let mut key = None;
+        if let Some(file) = &inputs.dotenv {
+            let (variables, faults) = dotenv::parse(&file.text);
+            for (line, problem) in faults {
+                self.fault(&Origin::DotEnv(line), "", problem);
             }
-            Ok(None) => {}
-            Err(problem) => {
-                // Marked as present, so that a required key is not called missing too.
-                self.values.leaves.insert(path.to_owned(), (Leaf::Text(String::new()), Some(node.pos)));
-                self.fault(Some(node.pos), path, problem);
-            }
-        }
-    }
-
-    /// `QCAT_` and the path in upper case joined by `_`; list items by their name.
-    fn environment(&mut self, environment: &[(String, String)]) {
-        let mut names: BTreeMap<String, (String, &Row)> = BTreeMap::new();
-        for row in schema::rows() {
-            for (path, label) in self.concrete(row) {
-                names.insert(format!("QCAT_{label}"), (path, row));
-            }
-        }
-        for (name, value) in environment {
-            match names.get(name) {
-                None => {
-                    let known: Vec<&str> = names.keys().map(String::as_str).collect();
-                    let (pos, problem) = (None, unknown(name, &known));
-                    self.faults.push(Fault { source: "environment".to_owned(), pos, key: name.clone(), problem });
+            let mut secret = None;
+            for variable in variables.into_iter().filter(|variable| variable.name.starts_with("QCAT_")) {
+                let holds = names.get(&variable.name).is_some_and(|(_, row)| row.is_secret());
+                if secret.is_none() && (holds || variable.name == ENCRYPTION_KEY) {
+                    secret = Some(variable.line);
                 }
-                Some((path, row)) => match parse_text(row, value, false) {
-                    Ok(leaf) => {
-                        self.values.leaves.insert(path.clone(), (leaf, None));
-                    }
-                    Err(problem) => {
-                        let source = "environment".to_owned();
-                        self.faults.push(Fault { source, pos: None, key: name.clone(), problem });
-                    }
-                },
+                self.variable(&names, Origin::DotEnv(variable.line), variable.name, variable.value, &mut key);
+            }
+            self.check_mode(file.open_to_others, secret);
+        }
+        for (name, value) in &inputs.environment {
+            self.variable(&names, Origin::Environment(name.clone()), name.clone(), value.clone(), &mut key);
+        }
+        key
+    }
+
+    /// Variables by name. A name that two keys share is a fault: it could not be told which of them is meant.
+    fn names(&mut self) -> BTreeMap<String, (Key, &'static Row)> {
+        let mut names: BTreeMap<String, (Key, &'static Row)> = BTreeMap::new();
+        let mut told = BTreeSet::new();
+        for row in schema::rows() {
+            for key in self.values.keys(row) {
+                let Some(name) = key.variable() else { continue };
+                let Key { path, dotted } = key.clone();
+                // Items of the same name are told of elsewhere.
+                let Some((other, _)) =
+                    names.insert(name.clone(), (key, row)).filter(|(other, _)| other.dotted != dotted)
+                else {
+                    continue;
+                };
+                let item = path.split_once(']').map_or(path.as_str(), |(item, _)| item);
+                if told.insert(item.to_owned()) {
+                    let problem = format!("shares the variable {name} with {}: rename one of the two", other.path);
+                    let fault = self.values.fault(&[&format!("{item}].name")], problem);
+                    self.faults.push(fault);
+                }
+            }
+        }
+        names
+    }
+
+    fn variable(
+        &mut self,
+        names: &BTreeMap<String, (Key, &'static Row)>,
+        origin: Origin,
+        name: String,
+        value: String,
+        key: &mut Option<(Origin, String)>,
+    ) {
+        match names.get(&name) {
+            Some((target, row)) => {
+                self.take(target.path.clone(), row, origin, parse_text(row, &value, false).map(Some));
+            }
+            None if name == ENCRYPTION_KEY => *key = Some((origin, value)),
+            None if OTHER_VARIABLES.contains(&name.as_str()) => {}
+            None => {
+                let known: Vec<&str> = names.keys().map(String::as_str).chain(OTHER_VARIABLES).collect();
+                let problem = unknown(&name, &known);
+                let (source, pos) = self.values.place(&origin);
+                let source = if pos.is_none() { "environment".to_owned() } else { source };
+                self.faults.push(Fault { source, pos, key: name, problem });
             }
         }
     }
 
-    /// The concrete paths of a row with the label of each in the environment.
-    fn concrete(&self, row: &Row) -> Vec<(String, String)> {
-        let label = |text: &str| text.to_uppercase().replace(['.', '-', ' '], "_");
-        let Some((list, rest)) = row.path.split_once("[]") else {
-            return vec![(row.path.to_owned(), label(row.path))];
-        };
-        let item = |at: usize| {
-            let name = match self.values.get(&format!("{list}[{at}].name")) {
-                Some(Leaf::Text(name)) if !name.is_empty() => name.clone(),
-                _ => at.to_string(),
+    fn check_mode(&mut self, open_to_others: bool, secret: Option<usize>) {
+        if !open_to_others {
+            return;
+        }
+        let problem = "found a file that others than its owner may open; allowed: mode 0600".to_owned();
+        match secret {
+            Some(line) => self.fault(&Origin::DotEnv(line), "", format!("{problem}, since it holds a secret")),
+            None => {
+                let fault = Fault { source: self.values.sources[1].clone(), pos: None, key: String::new(), problem };
+                self.warnings.push(fault);
+            }
+        }
+    }
+
+    /// `key=value` of the command line, the key as in the file, a list item by its name or number.
+    fn sets(&mut self, sets: &[String]) {
+        let mut known: BTreeMap<String, (String, &'static Row)> = BTreeMap::new();
+        for row in schema::rows() {
+            for key in self.values.keys(row).into_iter().filter(|key| key.variable().is_some()) {
+                known.insert(key.path.clone(), (key.path.clone(), row));
+                known.insert(key.dotted, (key.path, row));
+            }
+        }
+        for set in sets {
+            let Some((key, value)) = set.split_once('=') else {
+                let problem = "found no `=`, allowed: --set KEY=VALUE".to_owned();
+                self.fault(&Origin::CommandLine, "", problem);
+                continue;
             };
-            (format!("{list}[{at}]{rest}"), label(&format!("{list}.{name}{rest}")))
-        };
-        (0..self.values.count(list)).map(item).collect()
+            match known.get(key) {
+                Some((path, row)) if row.is_secret() => {
+                    let problem = "is a secret: everybody on the machine can read a command line".to_owned();
+                    self.fault(&Origin::CommandLine, path, problem);
+                }
+                Some((path, row)) => {
+                    self.take(path.clone(), row, Origin::CommandLine, parse_text(row, value, false).map(Some));
+                }
+                None => {
+                    let known: Vec<&str> = known.keys().map(String::as_str).collect();
+                    self.fault(&Origin::CommandLine, key, unknown(key, &known));
+                }
+            }
+        }
     }
 
     fn defaults(&mut self) {
         for row in schema::rows() {
-            for (path, _) in self.concrete(row) {
-                if self.values.leaves.contains_key(&path) {
+            for Key { path, .. } in self.values.keys(row) {
+                if self.values.settings.contains_key(&path) {
                     continue;
                 }
-                match row.default {
-                    None => {
-                        let (pos, problem) = (None, format!("is missing and has no default: {}", row.doc));
-                        self.fault(pos, &path, problem);
+                let leaf = match row.default {
+                    None if !self.values.refused.contains(&path) => {
+                        let problem = format!("is missing and has no default: {}", row.doc);
+                        let fault = self.values.fault(&[&path], problem);
+                        self.faults.push(fault);
+                        self.values.refused.insert(path.clone());
+                        None
                     }
-                    Some("") => {}
+                    None | Some("") => None,
                     Some(text) => {
-                        let leaf = parse_text(row, text, false).expect("defaults of the schema satisfy their own rows");
-                        self.values.leaves.insert(path, (leaf, None));
+                        Some(parse_text(row, text, false).expect("defaults of the schema satisfy their own rows"))
                     }
-                }
+                };
+                self.values.settings.insert(path, Setting { row, leaf, origin: Origin::Default });
             }
         }
+    }
+
+    /// Decrypts what is encrypted, and warns of what is not.
+    fn open_secrets(&mut self, key: Option<(Origin, String)>, offline: bool) {
+        let production = matches!(self.values.get("app.environment"), Some(Leaf::Text(text)) if text == "production");
+        let key = key.map(|(origin, text)| (EncryptionKey::parse(&text), origin));
+        if let Some((Err(error), origin)) = &key {
+            let (source, pos) = self.values.place(origin);
+            self.faults.push(Fault { source, pos, key: ENCRYPTION_KEY.to_owned(), problem: error.to_string() });
+        }
+        let mut settings = std::mem::take(&mut self.values.settings);
+        for (path, setting) in &mut settings {
+            let Some(Leaf::Secret(secret)) = &setting.leaf else { continue };
+            if !secret.is_encrypted() {
+                if production && matches!(setting.origin, Origin::File(_)) {
+                    let (source, pos) = self.values.place(&setting.origin);
+                    let problem = "a secret in clear in a production file: encrypt it (`qcat encrypt`)".to_owned();
+                    self.warnings.push(Fault { source, pos, key: path.clone(), problem });
+                }
+                continue;
+            }
+            let opened = match &key {
+                _ if offline => None,
+                Some((Ok(key), _)) => Some(secret.opened(key, setting.row)),
+                // Told already, once for all.
+                Some((Err(_), _)) => None,
+                None => Some(Err(format!("is encrypted, and {ENCRYPTION_KEY} is not set"))),
+            };
+            setting.leaf = match opened {
+                Some(Ok(leaf)) => Some(leaf),
+                Some(Err(problem)) => {
+                    self.fault(&setting.origin, path, problem);
+                    self.values.refused.insert(path.clone());
+                    None
+                }
+                None => {
+                    self.values.refused.insert(path.clone());
+                    None
+                }
+            };
+        }
+        self.values.settings = settings;
+    }
+}
+
+impl Secret {
+    fn is_encrypted(&self) -> bool {
+        self.expose().starts_with(qcat_io::secret::enc::MARK)
+    }
+
+    fn opened(&self, key: &EncryptionKey, row: &Row) -> Result<Leaf, String> {
+        let plain = key.decrypt(self.expose()).map_err(|error| error.to_string())?;
+        let plain = Secret::from(plain);
+        if plain.is_encrypted() {
+            return Err("was encrypted twice".to_owned());
+        }
+        parse_text(row, plain.expose(), false)
     }
 }

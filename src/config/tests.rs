@@ -1,5 +1,10 @@
 use super::*;
 
+mod secrets;
+mod sources;
+mod twelve;
+mod written;
+
 const MINIMAL: &str = "
 accounts:
   - name: main
@@ -69,6 +74,7 @@ risk:
         "c.yaml:11:15: accounts[0].leverage: found `200`, allowed: a whole number from 1 to 125",
         "c.yaml:12:5: accounts[0].leverage: stands twice; the first is in line 11",
         "c.yaml:14:23: accounts[0].limits.daily_loss_max: found `-5`",
+        "c.yaml:18:14: strategies[0].account: no account is named `other`; there are: main",
         "c.yaml:19:14: strategies[0].symbols: found an empty list",
         "c.yaml:21:14: risk.heartbeat: found `yes`",
     ];
@@ -146,7 +152,7 @@ fn the_environment_overrides_and_unknown_variables_are_faults() {
         .expect_err("faults");
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     assert!(found[0].contains("did you mean `QCAT_JOURNAL_DIR`?"), "{found:?}");
-    assert!(found[1].starts_with("environment: QCAT_RISK_HEARTBEAT: found `9`"), "{found:?}");
+    assert!(found[1].starts_with("environment QCAT_RISK_HEARTBEAT: risk.heartbeat: found `9`"), "{found:?}");
 }
 
 #[test]
@@ -159,12 +165,22 @@ fn secrets_stand_in_no_fault_and_no_debug_text() {
 
 #[test]
 fn no_two_keys_share_a_variable_and_defaults_satisfy_their_rows() {
-    let mut names: Vec<String> = schema::rows().map(|row| row.path.to_uppercase().replace(['.', '-'], "_")).collect();
+    let mut names: Vec<String> = schema::rows().map(|row| values::variable(&row.path.replace("[]", ".x"))).collect();
     names.sort();
     let all = names.len();
     names.dedup();
     assert_eq!(names.len(), all);
     parse("c.yaml", MINIMAL, &[]).expect("defaults are valid");
+}
+
+#[test]
+fn every_section_is_described_and_has_its_keys_together() {
+    let mut sections: Vec<&str> = schema::rows().filter_map(|row| row.path.split(['.', '[']).next()).collect();
+    sections.dedup();
+    let mut described: Vec<&str> = schema::SECTIONS.iter().map(|(name, _)| *name).collect();
+    sections.sort();
+    described.sort();
+    assert_eq!(sections, described);
 }
 
 #[test]

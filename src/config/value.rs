@@ -6,12 +6,16 @@ use super::schema::{Kind, Row};
 use super::tree::{self, Node, Value};
 use qcat_core::num::parse_mantissa;
 use qcat_core::time::Span;
+use qcat_io::secret::enc::MARK;
+use secrecy::{ExposeSecret, SecretString};
 
 /// A value that passed its row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leaf {
     /// Text, word, URL, path, decimal.
     Text(String),
+    /// What is never printed.
+    Secret(Secret),
     /// True or false.
     Bool(bool),
     /// A whole number.
@@ -25,6 +29,35 @@ pub enum Leaf {
     /// Free keys; the flag tells whether the text was quoted.
     Params(Vec<(String, String, bool)>),
 }
+
+/// A secret. It can be compared and used, not printed.
+#[derive(Debug, Clone)]
+pub struct Secret(SecretString);
+
+impl Secret {
+    /// For its use.
+    pub fn get(&self) -> SecretString {
+        self.0.clone()
+    }
+
+    pub(super) fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl From<SecretString> for Secret {
+    fn from(secret: SecretString) -> Secret {
+        Secret(secret)
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Secret) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
 
 /// A node's value by its row; `None` for one that is empty.
 pub(super) fn parse_node(row: &Row, node: &Node) -> Result<Option<Leaf>, String> {
@@ -54,12 +87,14 @@ pub(super) fn parse_node(row: &Row, node: &Node) -> Result<Option<Leaf>, String>
 pub(super) fn parse_text(row: &Row, text: &str, quoted: bool) -> Result<Leaf, String> {
     let wrong = || format!("found {}, allowed: {}", shown(row, text), allowed(row.kind));
     let text_if = |good: bool| if good { Ok(Leaf::Text(text.to_owned())) } else { Err(wrong()) };
+    refuse_encrypted(row, text)?;
     match row.kind {
         Kind::Text | Kind::Path => text_if(!text.is_empty()),
-        Kind::Secret(bytes_min) if text.len() < bytes_min => {
+        // An encrypted one is measured once it is decrypted.
+        Kind::Secret(bytes_min) if text.len() < bytes_min && !text.starts_with(MARK) => {
             Err(format!("found {} bytes, allowed: {}", text.len(), allowed(row.kind)))
         }
-        Kind::Secret(_) => text_if(true),
+        Kind::Secret(_) => Ok(Leaf::Secret(SecretString::from(text).into())),
         Kind::Word(words) => text_if(words.contains(&text)),
         Kind::Bool if !quoted => match text {
             "true" => Ok(Leaf::Bool(true)),
@@ -103,6 +138,13 @@ pub(super) fn parse_text(row: &Row, text: &str, quoted: bool) -> Result<Leaf, St
     }
 }
 
+fn refuse_encrypted(row: &Row, text: &str) -> Result<(), String> {
+    if !row.is_secret() && text.starts_with(MARK) {
+        return Err(format!("found an encrypted value, which only secrets may be; allowed: {}", allowed(row.kind)));
+    }
+    Ok(())
+}
+
 /// What was found, as far as it may be shown: never a secret, never what may hold a password.
 fn shown(row: &Row, text: &str) -> String {
     let hides = row.is_secret()
@@ -131,6 +173,7 @@ fn duration_in(text: &str, min: i64, max: i64) -> Option<Span> {
 }
 
 fn check_texts(row: &Row, texts: Vec<String>) -> Result<Leaf, String> {
+    texts.iter().try_for_each(|text| refuse_encrypted(row, text))?;
     let may_be_empty = matches!(row.kind, Kind::Networks | Kind::Origins);
     if texts.is_empty() && !may_be_empty || texts.iter().any(String::is_empty) {
         return Err(format!("found an empty list or item, allowed: {}", allowed(row.kind)));
@@ -164,7 +207,8 @@ fn check_order(texts: &[String], words: &[&str]) -> Result<(), String> {
 }
 
 fn check_pairs(row: &Row, pairs: Vec<(String, String, bool)>) -> Result<Leaf, String> {
-    for (at, (name, ..)) in pairs.iter().enumerate() {
+    for (at, (name, text, _)) in pairs.iter().enumerate() {
+        refuse_encrypted(row, text)?;
         if pairs[..at].iter().any(|(other, ..)| other == name) {
             return Err(format!("`{name}` stands twice"));
         }
@@ -205,14 +249,19 @@ pub fn parse_duration(text: &str) -> Option<Span> {
     (!text.is_empty() && millis <= 1_000_000_000_000).then(|| Span::from_millis(millis))
 }
 
-/// Text of a kind's allowed values.
-pub fn allowed(kind: Kind) -> String {
-    let span = |millis: i64| match millis {
+/// A duration in its largest whole unit.
+pub(super) fn span_text(millis: i64) -> String {
+    match millis {
+        0 => "0s".to_owned(),
         m if m % 3_600_000 == 0 => format!("{}h", m / 3_600_000),
         m if m % 60_000 == 0 => format!("{}m", m / 60_000),
         m if m % 1_000 == 0 => format!("{}s", m / 1_000),
         m => format!("{m}ms"),
-    };
+    }
+}
+
+/// Text of a kind's allowed values.
+pub fn allowed(kind: Kind) -> String {
     match kind {
         Kind::Text | Kind::Secret(0..=1) => "text that is not empty".to_owned(),
         Kind::Secret(bytes_min) => format!("text of {bytes_min} bytes or more"),
@@ -221,7 +270,7 @@ pub fn allowed(kind: Kind) -> String {
         Kind::Int(min, max) => format!("a whole number from {min} to {max}"),
         Kind::Decimal(min, max) => format!("a decimal number from {min} to {max}"),
         Kind::Duration(min, max) => {
-            format!("a duration with unit from {} to {} (such as 250ms, 30s, 5m)", span(min), span(max))
+            format!("a duration with unit from {} to {} (such as 250ms, 30s, 5m)", span_text(min), span_text(max))
         }
         Kind::Url([plain, tls]) => format!("a URL beginning with {plain}:// or {tls}://"),
         Kind::Host => "a host name or IP address, without a port".to_owned(),

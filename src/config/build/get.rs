@@ -1,6 +1,7 @@
 //! Typed values by path, and where the faults of what spans several keys are gathered.
 
-use super::super::read::{Fault, Leaf, Values};
+use crate::config::read::{Fault, Leaf};
+use crate::config::values::Values;
 use qcat_core::num::Rate;
 use qcat_core::time::Span;
 use secrecy::SecretString;
@@ -64,7 +65,10 @@ impl Get<'_> {
     }
 
     pub(super) fn secret(&self, key: &str) -> Option<SecretString> {
-        Some(self.text(key)).filter(|text| !text.is_empty()).map(SecretString::from)
+        match self.leaf(key) {
+            Some(Leaf::Secret(secret)) => Some(secret.get()),
+            _ => None,
+        }
     }
 
     pub(super) fn some_text(&self, key: &str) -> Option<String> {
@@ -99,23 +103,21 @@ impl Get<'_> {
     }
 }
 
-/// Faults of a file, gathered.
+/// Faults of what spans several keys, gathered.
 pub(super) struct Faults<'a> {
-    pub(super) source: &'a str,
     pub(super) values: &'a Values,
     pub(super) found: Vec<Fault>,
 }
 
 impl Faults<'_> {
-    pub(super) fn add(&mut self, key: impl Into<String>, problem: impl Into<String>) {
-        let (key, problem) = (key.into(), problem.into());
-        self.found.push(Fault { source: self.source.to_owned(), pos: self.values.pos(&key), key, problem });
+    pub(super) fn add(&mut self, key: impl AsRef<str>, problem: impl Into<String>) {
+        self.among(&[key.as_ref()], problem);
     }
 
-    /// A fault of several keys together, told of the first, at the place of the first that was set.
+    /// A fault of several keys together, told of the first. Where one of them was refused already there is nothing to compare.
     pub(super) fn among(&mut self, keys: &[&str], problem: impl Into<String>) {
-        let pos = keys.iter().find_map(|key| self.values.pos(key));
-        let key = keys.first().map_or_else(String::new, |key| (*key).to_owned());
-        self.found.push(Fault { source: self.source.to_owned(), pos, key, problem: problem.into() });
+        if !keys.iter().any(|key| self.values.refused.contains(*key)) {
+            self.found.push(self.values.fault(keys, problem.into()));
+        }
     }
 }
