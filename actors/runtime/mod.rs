@@ -3,6 +3,7 @@
 //! * [`lane`]: an engine with its queue, journal and writers on one thread. * [`latch`]: stops new risk from any thread.
 //! * [`component`]: the list of components and the policy table. * [`supervise`]: their actors, restarts, budgets.
 //! * [`stop`]: the ordered stop. * [`system`]: starts and stops them all. * [`host`]: the lane's side of a socket shell.
+//! * [`order_log`]: a line for each decision about an order.
 //! * [`board`]: a copy of what the engine believes, for readers on other threads.
 //! * [`feed`]: what each step told, for everybody off the trading thread.
 //! * [`definitions`] and `history` ask the exchange for what the engine needs besides its streams.
@@ -15,6 +16,7 @@ pub(crate) mod history;
 pub mod host;
 pub mod lane;
 pub mod latch;
+pub mod order_log;
 pub mod stop;
 pub mod supervise;
 pub mod system;

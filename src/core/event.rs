@@ -410,3 +410,31 @@ impl Station {
         }
     }
 }
+
+impl AlertCode {
+    /// As programs know it: in logs, metrics and the API. Never changes.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            AlertCode::ImpossibleReport => "impossible_report",
+            AlertCode::ForeignOrder => "foreign_order",
+            AlertCode::ForcedClose => "forced_close",
+            AlertCode::MissedFill => "missed_fill",
+            AlertCode::PositionRepaired => "position_repaired",
+            AlertCode::BalanceRepaired => "balance_repaired",
+            AlertCode::OrderRepaired => "order_repaired",
+            AlertCode::StuckTrigger => "stuck_trigger",
+            AlertCode::TriggerRejected => "trigger_rejected",
+            AlertCode::SettingsDiffer => "settings_differ",
+            AlertCode::NodeFault => "node_fault",
+            AlertCode::StrategyStopped => "strategy_stopped",
+            AlertCode::Halted => "halted",
+            AlertCode::DailyLoss => "daily_loss",
+            AlertCode::MarginCall => "margin_call",
+            AlertCode::ExposureMismatch => "exposure_mismatch",
+            AlertCode::Overrun => "overrun",
+            AlertCode::Runaway => "runaway",
+            AlertCode::BookingFailed => "booking_failed",
+            AlertCode::BalanceAdjusted => "balance_adjusted",
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The one task that drains a lane.
 
-use super::{Core, Held, Inner, Lane, LaneEvent, LaneState, Step};
+use super::{Core, Held, Inner, Lane, LaneEvent, LaneState, Step, meter};
 use qcat_core::command::VenueCommand;
 use qcat_core::engine::facts::Cause;
 use qcat_core::event::{Admitted, Decision, HaltReason, Input, Scope, StreamState};
@@ -91,9 +91,18 @@ impl Inner {
             if self.state.get() != LaneState::Running {
                 return Turn::Idle(LONGEST_WAIT);
             }
-            let Some(input) = self.next_input(now) else { return Turn::Idle(self.wait(now)) };
-            self.admit(now, input);
+            let Some(input) = self.next_input(now) else {
+                self.meter_publish(now);
+                return Turn::Idle(self.wait(now));
+            };
+            let stepped = self.step(now, input);
+            // Before anybody is told of the step: nothing stands between a decision and its way out.
+            self.release();
             now = self.pace.now();
+            self.meter_stepped(now);
+            if let Some(told) = stepped {
+                self.after_step(&told);
+            }
         }
         self.release();
         Turn::More
@@ -142,25 +151,35 @@ impl Inner {
         Duration::from_nanos(nanos.unsigned_abs()).min(LONGEST_WAIT)
     }
 
-    /// One input, from its number and time to its journaled decisions.
+    /// One input, with those told who see every step.
     pub(super) fn admit(&self, now: Ts, input: Input) {
+        if let Some(told) = self.step(now, input) {
+            self.after_step(&told);
+        }
+    }
+
+    /// One input, from its number and time to its journaled decisions. `None`: it was not admitted.
+    fn step(&self, now: Ts, input: Input) -> Option<(StepInput, bool)> {
         let (told, refused) = {
             let mut core = self.core.borrow_mut();
             let admitted = core.engine.admit(now, input);
             let priority = Priority::of_input(&admitted.input);
             if let Err(error) = core.journal().append_input(&admitted, priority) {
                 drop(core);
-                return self.not_admitted(admitted, error);
+                self.not_admitted(admitted, error);
+                return None;
             }
             let (seq, at) = (admitted.seq, admitted.at);
             let defines = matches!(admitted.input, Input::Definition(_));
             let stream = if let Input::Stream(state) = admitted.input { Some(state) } else { None };
             let cause = Cause::of(&admitted.input);
+            let received = meter::received(&admitted.input);
+            self.meter_admitted(&admitted);
             core.engine.step(admitted);
             if defines {
                 *self.universe.borrow_mut() = core.engine.universe().clone().into();
             }
-            (StepInput { seq, at, stream, cause }, core.append_decisions(seq, at))
+            (StepInput { seq, at, stream, cause }, core.append_decisions(seq, at, received))
         };
         let journaled = refused.as_ref().is_ok_and(Vec::is_empty);
         match refused {
@@ -171,17 +190,17 @@ impl Inner {
             }
             Err(error) => self.die(&error),
         }
-        self.after_step(&told, journaled);
+        Some((told, journaled))
     }
 
     /// Tells of the step, and looks for faults and slow steps.
-    fn after_step(&self, input: &StepInput, journaled: bool) {
+    fn after_step(&self, (input, journaled): &(StepInput, bool)) {
         {
             let core = self.core.borrow();
             let (engine, StepInput { seq, at, stream, cause }) = (&core.engine, input);
             let (happened, decisions) = (engine.happened(), engine.decisions());
             let (seq, at, stream, cause) = (*seq, *at, *stream, cause.as_ref());
-            let step = Step { seq, at, stream, cause, engine, happened, decisions, journaled };
+            let step = Step { seq, at, stream, cause, engine, happened, decisions, journaled: *journaled };
             self.taps.borrow_mut().iter_mut().for_each(|tap| tap.after_step(&step));
         }
         for (strategy, took) in self.slow.take() {
@@ -256,13 +275,18 @@ impl Inner {
 
 impl Core {
     /// Journals what the last step decided and queues its commands. Returns the commands that the journal has no room for.
-    fn append_decisions(&mut self, seq: Seq, at: Ts) -> Result<Vec<VenueCommand>, AppendError> {
+    fn append_decisions(&mut self, seq: Seq, at: Ts, received: Option<Ts>) -> Result<Vec<VenueCommand>, AppendError> {
         let Core { engine, journal, held, .. } = self;
         let journal = journal.as_mut().expect("a lane that is not closed has its journal");
         let decisions = engine.decisions();
         match journal.append_decisions(seq, at, decisions, Priority::of_decisions(decisions)) {
             Ok(mark) => {
-                held.extend(commands(decisions).map(|command| Held { mark: Some(mark), at, command: command.clone() }));
+                held.extend(commands(decisions).map(|command| Held {
+                    mark: Some(mark),
+                    at,
+                    received,
+                    command: command.clone(),
+                }));
                 return Ok(Vec::new());
             }
             Err(AppendError::DiskFull) => {}
@@ -276,7 +300,7 @@ impl Core {
             Err(AppendError::DiskFull) => None,
             Err(error) => return Err(error),
         };
-        held.extend(commands(&kept).map(|command| Held { mark, at, command: command.clone() }));
+        held.extend(commands(&kept).map(|command| Held { mark, at, received, command: command.clone() }));
         Ok(commands(&refused).cloned().collect())
     }
 }

@@ -7,6 +7,7 @@
 //! Tests: `tests`, with a simulated disk and a writer that remembers.
 
 mod drain;
+mod meter;
 mod open;
 mod pace;
 mod queue;
@@ -14,10 +15,12 @@ mod rebuild;
 mod release;
 mod released;
 mod snapshots;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod watch;
 
+pub use meter::Publish;
 pub use open::{LaneError, Recovering, RecoveryReport};
 pub use rebuild::RebuildError;
 pub use released::{Released, VenueWriter};
@@ -184,6 +187,8 @@ struct Inner {
     taps: RefCell<Vec<Box<dyn Tap>>>,
     owner: RefCell<Option<Rc<dyn LaneOwner>>>,
     slow: Arc<SlowSteps>,
+    /// There when somebody measures.
+    meter: RefCell<Option<meter::Meter>>,
     not_sent: Cell<u64>,
     /// Numbers of cancels that no engine decided, from the top of the range down.
     unasked: Cell<u64>,
@@ -217,6 +222,8 @@ struct Held {
     mark: Option<Mark>,
     /// When it was decided.
     at: Ts,
+    /// When the frame came that caused it.
+    received: Option<Ts>,
     command: VenueCommand,
 }
 

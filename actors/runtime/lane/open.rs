@@ -296,6 +296,7 @@ impl Recovering {
             taps: RefCell::new(Vec::new()),
             owner: RefCell::new(None),
             slow,
+            meter: RefCell::new(None),
             not_sent: Cell::new(0),
             unasked: Cell::new(u64::MAX),
         }))

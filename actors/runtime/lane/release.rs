@@ -1,5 +1,6 @@
 //! Hands commands to the writers once the journal holds their decisions.
 
+use super::meter::Way;
 use super::{Held, Inner, Lane, LaneState, Released, VenueWriter};
 use qcat_core::command::{CommandId, CommandKind, Outcome, QueryAnswer, RequestOutcome, VenueCommand, VenueError};
 use qcat_core::event::Input;
@@ -25,28 +26,34 @@ impl Inner {
                 let bound = core.engine.config().timing.order_timeout;
                 core.held.pop_front().map(|held| (held, bound))
             };
-            match next {
-                Some((Held { command, at, .. }, bound))
-                    if command.kind.adds_risk() && self.pace.now().since(at) > bound =>
-                {
-                    self.not_sent(&command, "it waited too long for the journal");
-                }
-                Some((Held { command, .. }, _)) => self.send(command),
-                None => return,
+            let Some((Held { command, at, received, .. }, bound)) = next else { return };
+            let now = self.pace.now();
+            if command.kind.adds_risk() && now.since(at) > bound {
+                self.not_sent(&command, "it waited too long for the journal");
+                continue;
+            }
+            let about = (command.id, command.account, Way::of(&command));
+            if self.send(command) {
+                self.meter_left(about, received, at, now);
             }
         }
     }
 
-    /// The last step before the writer: the latch stops what adds risk, however far it had come.
-    fn send(&self, command: VenueCommand) {
+    /// The last step before the writer: the latch stops what adds risk, however far it had come. False: it came back.
+    fn send(&self, command: VenueCommand) -> bool {
         if command.kind.adds_risk() && self.latch.is_set() {
-            return self.not_sent(&command, "halted before it was sent");
+            self.not_sent(&command, "halted before it was sent");
+            return false;
         }
         let writer = self.writers.borrow().get(&command.account).map(Rc::clone);
         match writer {
             Some(writer) => writer.send(Released(command)),
-            None => self.not_sent(&command, "the account has no connection"),
+            None => {
+                self.not_sent(&command, "the account has no connection");
+                return false;
+            }
         }
+        true
     }
 
     /// Comes back to the nodes as what it is: without effect, for certain.

@@ -16,7 +16,7 @@ mod trading;
 
 pub use database::{Database, PoolState};
 pub use encode::Exposition;
-pub use histogram::Histogram;
+pub use histogram::{Histogram, Recorded};
 pub use host::HostOptions;
 pub use http::{Connection, Http};
 pub use samples::{Samples, Value};

@@ -145,7 +145,8 @@ impl Trading {
         }
     }
 
-    pub(super) fn collect(&self, all: &mut Samples) {
+    /// Adds everything recorded and published so far.
+    pub fn collect(&self, all: &mut Samples) {
         for stage in Stage::ALL {
             let labels = [("stage", stage.as_str().to_owned())];
             let help = "Time of the stages from a frame of the exchange to its answer to our order";
