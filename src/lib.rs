@@ -10,6 +10,7 @@ pub mod config;
 pub mod daemon;
 pub mod health;
 pub mod memory;
+pub mod observe;
 pub mod optimize;
 pub mod replay;
 pub mod signals;

@@ -81,6 +81,17 @@ impl WeightLimit {
         self.per_minute.saturating_sub(self.used)
     }
 
+    /// Weight left in the minute of `now`, which may have begun since the last request.
+    pub fn left_at(&self, now: Ts) -> u32 {
+        let minute = begun(now.plus(self.offset), Span::from_secs(60));
+        if minute > self.minute { self.per_minute } else { self.left() }
+    }
+
+    /// Weight that may be used in a minute.
+    pub fn per_minute(&self) -> u32 {
+        self.per_minute
+    }
+
     /// Until when the exchange refuses everything from this address.
     pub fn banned_until(&self) -> Ts {
         self.banned_until
