@@ -12,6 +12,7 @@ pub mod health;
 pub mod memory;
 pub mod observe;
 pub mod optimize;
+pub mod projector;
 pub mod replay;
 pub mod signals;
 pub mod sim;

@@ -39,8 +39,8 @@ struct Shared {
     slots: ArcSwap<Vec<Arc<Slot>>>,
     names: ArcSwap<Names>,
     durable: DurableSeq,
-    /// The last step that told something.
-    last: AtomicU64,
+    /// The last step; what it told is queued by then.
+    passed: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Feed {
             slots: ArcSwap::default(),
             names: ArcSwap::from_pointee(names),
             durable: lane.durable(),
-            last: AtomicU64::new(last.0),
+            passed: AtomicU64::new(last.0),
         });
         lane.tap(Box::new(FeedTap { shared: shared.clone(), last, valued, whole: true }));
         Feed(shared)
@@ -103,9 +103,9 @@ impl Feed {
         self.0.durable.has(seq);
     }
 
-    /// The last step that told something.
-    pub fn last(&self) -> Seq {
-        Seq(self.0.last.load(Ordering::Acquire))
+    /// The last step. What it and those before it told is queued already, or the subscriber is behind.
+    pub fn passed(&self) -> Seq {
+        Seq(self.0.passed.load(Ordering::Acquire))
     }
 
     /// Subscribes from the next step on; `capacity` items may wait.
@@ -164,26 +164,32 @@ impl Tap for FeedTap {
     fn after_step(&mut self, step: &Step<'_>) {
         let happened = step.happened;
         let quiet = happened.orders.is_empty() && happened.fills.is_empty() && happened.positions.is_empty();
-        if quiet && happened.equities.is_empty() && step.decisions.is_empty() && step.cause.is_none() {
-            return;
+        if !(quiet && happened.equities.is_empty() && step.decisions.is_empty() && step.cause.is_none()) {
+            self.tell(step);
         }
-        self.tell(step);
+        self.shared.passed.store(step.seq.0, Ordering::Release);
     }
 }
 
 impl FeedTap {
     fn tell(&mut self, step: &Step<'_>) {
-        self.whole &= step.journaled;
+        let slots = self.shared.slots.load();
+        let lose = || slots.iter().for_each(|slot| slot.behind.store(true, Ordering::Release));
+        if self.whole && !step.journaled {
+            self.whole = false;
+            lose();
+        }
         if step.engine.faults().iter().any(Fault::is_deciding) {
             // The fold of the same input takes the place of what this step did.
-            return self.advance(step.seq);
+            self.last = step.seq;
+            return lose();
         }
         if step.cause.is_some_and(|cause| cause.renames()) {
             self.shared.names.store(Arc::new(Names::of(step.engine)));
         }
-        let slots = self.shared.slots.load();
         if slots.is_empty() {
-            return self.advance(step.seq);
+            self.last = step.seq;
+            return;
         }
         let cause = step.cause.cloned();
         let Some(facts) = Facts::of(step.engine, cause, step.happened, step.decisions, self.valued) else { return };
@@ -193,12 +199,6 @@ impl FeedTap {
                 slot.behind.store(true, Ordering::Release);
             }
         }
-        drop(slots);
-        self.advance(step.seq);
-    }
-
-    fn advance(&mut self, seq: Seq) {
-        self.last = seq;
-        self.shared.last.store(seq.0, Ordering::Release);
+        self.last = step.seq;
     }
 }
