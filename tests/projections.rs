@@ -12,6 +12,7 @@ mod postgres;
 use daemon::until;
 use inside::{World, run};
 use postgres::Postgres;
+use qcat::projector::database::Database;
 use qcat::projector::rows::Builder;
 use qcat::projector::{Attendant, Origin, Projector, ProjectorError, Retention};
 use qcat::wire::Composition;
@@ -238,5 +239,38 @@ fn rows_in_postgres_are_complete_after_outages_and_trading_did_not_wait() {
         world.stop_and_compare().await;
         projecting.finish().await;
         check(&world, &store).await;
+    });
+}
+
+#[test]
+fn a_database_that_is_away_at_the_start_gets_everything_later_unless_it_is_required_or_refuses() {
+    run(async {
+        let mut server = Postgres::start(&[]);
+        let right =
+            qcat_io::store::PostgresOptions { connect_timeout: Duration::from_millis(500), ..server.database("later") };
+        let wrong = qcat_io::store::PostgresOptions { password: Some("wrong".to_owned().into()), ..right.clone() };
+        let (right, wrong) = (StoreOptions::Postgres(right), StoreOptions::Postgres(wrong));
+        let start = |options: &StoreOptions, required| Database::start(options.clone(), Arc::new(NoObserver), required);
+        assert!(start(&wrong, false).await.is_err_and(|error| !error.is_retryable()), "never without a person");
+        server.stop();
+        assert!(start(&right, true).await.is_err_and(|error| error.is_retryable()));
+        let database = start(&right, false).await.expect("it starts degraded");
+        assert!(database.store().is_none());
+        let (stop, notes) = (Rc::new(Notify::new()), Notes::default());
+        let (work, wanted, on) = (database.clone(), stop.clone(), notes.clone());
+        let task = tokio::task::spawn_local(async move { work.work(&on, wanted.notified()).await });
+        let world = world(23).await;
+        let feed = Feed::of(world.daemon.lane(), 0, true);
+        let registry = Arc::new(Registry::builtin());
+        database.project(Origin { feed, disk: Arc::new(RealDisk), journal: world.journal.clone(), registry });
+        until("it does not say so", || notes.has("state", "away")).await;
+        more_fills(&world, 10).await;
+        server.resume();
+        until("it does not catch up", || notes.has("reads", "live")).await;
+        more_fills(&world, 5).await;
+        world.stop_and_compare().await;
+        stop.notify_one();
+        task.await.unwrap().unwrap();
+        check(&world, &database.store().expect("it is open")).await;
     });
 }

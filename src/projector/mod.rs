@@ -6,6 +6,7 @@
 //! patched over: the projections stop, an alert says so, and a rebuild begins anew.
 //! Tests: `tests/projections.rs` (daemons at a simulator, a real PostgreSQL server and SQLite; outages, kills).
 
+pub mod database;
 pub mod rows;
 mod source;
 pub mod words;
