@@ -102,7 +102,7 @@ fn add<R: Row>(tables: &mut Vec<TableRows>, rows: Vec<R>, first: i64, last: i64)
         return Err(StoreError::Invalid(format!("a row of {name} is of input {seq}, outside {first} to {last}")));
     }
     if !rows.is_empty() {
-        let rows = rows.iter().map(Row::values).collect();
+        let rows = rows.into_iter().map(Row::into_values).collect();
         tables.push(TableRows { table, rows });
     }
     Ok(())

@@ -235,7 +235,7 @@ impl<B: Backend> Store for B {
         let places: Vec<String> = (1..=table.columns.len()).map(|n| format!("${n}")).collect();
         let (names, places, conflict) = (table.names(), places.join(", "), table.on_conflict());
         let sql = format!("INSERT INTO {} ({names}) VALUES ({places}) {conflict}", table.name);
-        let done = self.execute(rows.iter().map(|row| Statement::new(sql.as_str(), row.values())).collect());
+        let done = self.execute(rows.into_iter().map(|row| Statement::new(sql.as_str(), row.into_values())).collect());
         timed(self, "record_audit", async move { done.await.map(drop) })
     }
 

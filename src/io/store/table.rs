@@ -38,7 +38,7 @@ pub(crate) struct Table {
 pub(crate) trait Row: Sized + Send + Sync + 'static {
     const TABLE: Table;
     fn seq(&self) -> i64;
-    fn values(&self) -> Vec<Value>;
+    fn into_values(self) -> Vec<Value>;
     fn from_values(values: Vec<Value>) -> Option<Self>;
 }
 
@@ -74,8 +74,8 @@ macro_rules! row {
                 self.seq
             }
 
-            fn values(&self) -> Vec<$crate::store::value::Value> {
-                vec![$( $crate::store::value::Cell::to_value(&self.$field), )*]
+            fn into_values(self) -> Vec<$crate::store::value::Value> {
+                vec![$( $crate::store::value::Cell::into_value(self.$field), )*]
             }
 
             fn from_values(values: Vec<$crate::store::value::Value>) -> Option<Self> {
@@ -131,6 +131,10 @@ impl Table {
 
     /// Leaves one row of each key, in the way of [`Table::on_conflict`]. PostgreSQL touches a row once per statement only.
     pub(crate) fn merge(&self, rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+        if self.again == Again::Stays {
+            // The first of a key stays, in a statement as between statements.
+            return rows;
+        }
         let key = self.places(self.key);
         let mut places = std::collections::HashMap::with_capacity(rows.len());
         let mut merged: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
@@ -149,11 +153,8 @@ impl Table {
 
     fn merge_into(&self, there: &mut [Value], newer: Vec<Value>) {
         for ((there, newer), column) in there.iter_mut().zip(newer).zip(self.columns) {
-            let stays = match self.again {
-                Again::Stays => true,
-                Again::Merges => self.keeps(column) || column.nullable && newer == Value::Null,
-                Again::Replaces => false,
-            };
+            let merges = self.again == Again::Merges;
+            let stays = merges && (self.keeps(column) || column.nullable && newer == Value::Null);
             if !stays {
                 *there = newer;
             }

@@ -85,7 +85,7 @@ pub(crate) enum Kind {
 pub(crate) trait Cell: Sized {
     const KIND: Kind;
     const NULLABLE: bool = false;
-    fn to_value(&self) -> Value;
+    fn into_value(self) -> Value;
     fn from_value(value: Value) -> Option<Self>;
 }
 
@@ -94,8 +94,8 @@ macro_rules! cell {
         impl Cell for $type {
             const KIND: Kind = Kind::$kind;
 
-            fn to_value(&self) -> Value {
-                Value::$kind(self.clone())
+            fn into_value(self) -> Value {
+                Value::$kind(self)
             }
 
             fn from_value(value: Value) -> Option<Self> {
@@ -114,8 +114,8 @@ impl Cell for Text {
     const KIND: Kind = Kind::Text;
 
     /// PostgreSQL's text holds no NUL.
-    fn to_value(&self) -> Value {
-        if self.contains('\0') { Value::text(&self.replace('\0', "\u{fffd}")) } else { Value::Text(self.clone()) }
+    fn into_value(self) -> Value {
+        if self.as_bytes().contains(&0) { Value::text(&self.replace('\0', "\u{fffd}")) } else { Value::Text(self) }
     }
 
     fn from_value(value: Value) -> Option<Self> {
@@ -127,8 +127,8 @@ impl<T: Cell> Cell for Option<T> {
     const KIND: Kind = T::KIND;
     const NULLABLE: bool = true;
 
-    fn to_value(&self) -> Value {
-        self.as_ref().map_or(Value::Null, T::to_value)
+    fn into_value(self) -> Value {
+        self.map_or(Value::Null, T::into_value)
     }
 
     fn from_value(value: Value) -> Option<Self> {

@@ -147,19 +147,22 @@ async fn apply(connection: &mut Connection, batch: Checked) -> Result<Applied, F
             return nothing.map(|_| Applied::Known(checkpoint)).map_err(Failure::Store);
         }
     };
-    let columns: Vec<Vec<Vec<Value>>> = fresh.iter().map(transposed).collect();
-    let params: Vec<Vec<&(dyn ToSql + Sync)>> =
-        columns.iter().map(|table| table.iter().map(|column| column as &(dyn ToSql + Sync)).collect()).collect();
+    let rows = fresh.iter().map(|table| table.rows.len()).sum();
+    let columns = fresh.into_iter().map(|TableRows { table, rows }| (table.name, transposed(table, rows)));
+    let columns: Vec<(&str, Vec<Vec<Value>>)> = columns.collect();
+    let params =
+        columns.iter().map(|(_, columns)| columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect());
+    let params: Vec<Vec<&(dyn ToSql + Sync)>> = params.collect();
     let statement = |name: &str| insertions.iter().find(|(table, _)| *table == name).map(|(_, statement)| statement);
-    let writes = fresh
+    let writes = columns
         .iter()
         .zip(&params)
-        .filter_map(|(rows, params)| statement(rows.table.name).map(|statement| client.execute(statement, params)));
+        .filter_map(|((name, _), params)| statement(name).map(|statement| client.execute(statement, params)));
     let moved = [&engine as &(dyn ToSql + Sync), &last];
     // If one of them fails the transaction is void, and its COMMIT is answered by a rollback.
     let ends = try_join(client.execute(&advance, &moved), client.batch_execute("COMMIT"));
     try_join(try_join_all(writes), ends).await?;
-    Ok(Applied::Done { rows: fresh.iter().map(|table| table.rows.len()).sum() })
+    Ok(Applied::Done { rows })
 }
 
 /// Inserts rows that come as one array for each column.
@@ -178,9 +181,12 @@ fn insertion(table: &Table) -> String {
     format!("INSERT INTO {} ({}) SELECT * FROM unnest({arrays}) {}", table.name, table.names(), table.on_conflict())
 }
 
-fn transposed(rows: &TableRows) -> Vec<Vec<Value>> {
-    let column = |at: usize| rows.rows.iter().map(|row| row[at].clone()).collect();
-    (0..rows.table.columns.len()).map(column).collect()
+fn transposed(table: &Table, rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    let mut columns: Vec<Vec<Value>> = table.columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
+    for row in rows {
+        columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+    }
+    columns
 }
 
 impl Backend for Postgres {

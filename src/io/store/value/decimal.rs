@@ -1,5 +1,6 @@
 //! An exact decimal, with the binary form of PostgreSQL's `numeric`.
 
+use bytes::BufMut;
 use qcat_core::num::Money;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -47,32 +48,27 @@ impl Decimal {
         self.scale
     }
 
-    /// As PostgreSQL sends and takes a `numeric`.
-    pub(super) fn to_binary(self) -> Vec<u8> {
+    /// Writes it as PostgreSQL sends and takes a `numeric`.
+    pub(super) fn write_binary(self, out: &mut impl BufMut) {
+        let size = self.mantissa.unsigned_abs();
         let unit = 10u128.pow(u32::from(self.scale));
-        let (mut whole, mut part) = (self.mantissa.unsigned_abs() / unit, self.mantissa.unsigned_abs() % unit);
-        let groups = usize::from(self.scale.div_ceil(4));
+        let (mut whole, mut part) = (size / unit, size % unit);
+        let after = usize::from(self.scale.div_ceil(4));
         // Below 10^28, times at most 10^3: no overflow.
-        part *= 10u128.pow((groups * 4) as u32 - u32::from(self.scale));
-        let mut digits = vec![0u16; groups];
-        for digit in digits.iter_mut().rev() {
-            *digit = (part % BASE) as u16;
-            part /= BASE;
+        part *= 10u128.pow((after * 4) as u32 - u32::from(self.scale));
+        // From the last group to the first: 7 after the point and 10 before it at most.
+        let (mut groups, mut count) = ([0u16; 17], 0);
+        while count < after || whole > 0 {
+            let rest = if count < after { &mut part } else { &mut whole };
+            groups[count] = (*rest % BASE) as u16;
+            *rest /= BASE;
+            count += 1;
         }
-        let mut front = Vec::with_capacity(10);
-        while whole > 0 {
-            front.push((whole % BASE) as u16);
-            whole /= BASE;
-        }
-        let weight = front.len() as i16 - 1;
-        let sign = if self.mantissa < 0 { NEGATIVE } else { 0 };
-        let mut out = Vec::with_capacity(8 + 2 * (front.len() + groups));
-        out.extend(((front.len() + groups) as u16).to_be_bytes());
-        out.extend(weight.to_be_bytes());
-        out.extend(sign.to_be_bytes());
-        out.extend(u16::from(self.scale).to_be_bytes());
-        front.iter().rev().chain(&digits).for_each(|digit| out.extend(digit.to_be_bytes()));
-        out
+        out.put_u16(count as u16);
+        out.put_i16(count as i16 - after as i16 - 1);
+        out.put_u16(if self.mantissa < 0 { NEGATIVE } else { 0 });
+        out.put_u16(u16::from(self.scale));
+        groups[..count].iter().rev().for_each(|group| out.put_u16(*group));
     }
 
     /// Reads what PostgreSQL sends; `None` for what is not a number, or has more digits than fit.
@@ -150,6 +146,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn binary(decimal: Decimal) -> Vec<u8> {
+        let mut out = Vec::new();
+        decimal.write_binary(&mut out);
+        out
+    }
+
     fn of(text: &str) -> Decimal {
         text.parse().unwrap()
     }
@@ -179,8 +181,8 @@ mod tests {
     #[test]
     fn the_binary_form_is_the_documented_one() {
         // 12345.678: digits 1, 2345, 6780; weight 1; scale 3.
-        assert_eq!(of("12345.678").to_binary(), [0, 3, 0, 1, 0, 0, 0, 3, 0, 1, 9, 41, 26, 124]);
-        assert_eq!(of("-0.00000001").to_binary()[2..6], [255, 255, 64, 0]);
+        assert_eq!(binary(of("12345.678")), [0, 3, 0, 1, 0, 0, 0, 3, 0, 1, 9, 41, 26, 124]);
+        assert_eq!(binary(of("-0.00000001"))[2..6], [255, 255, 64, 0]);
         assert_eq!(Decimal::from_binary(&[0, 0, 0, 0, 0xC0, 0, 0, 0]), None, "not a number");
         assert_eq!(Decimal::from_binary(&[0, 9]), None, "cut off");
     }
@@ -191,7 +193,7 @@ mod tests {
             for mantissa in [mantissa, i128::from(small), i128::from(small) * 10_000_000] {
                 let decimal = Decimal::new(mantissa, scale).unwrap();
                 prop_assert_eq!(decimal.to_string().parse(), Ok(decimal));
-                prop_assert_eq!(Decimal::from_binary(&decimal.to_binary()), Some(decimal));
+                prop_assert_eq!(Decimal::from_binary(&binary(decimal)), Some(decimal));
             }
         }
     }

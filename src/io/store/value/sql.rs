@@ -15,7 +15,7 @@ impl ToSql for Value {
             (Value::Null, _) => return Ok(IsNull::Yes),
             (Value::Int(value), &Type::INT8) => out.put_i64(*value),
             (Value::Text(value), &Type::TEXT) => out.put_slice(value.as_bytes()),
-            (Value::Decimal(value), &Type::NUMERIC) => out.put_slice(&value.to_binary()),
+            (Value::Decimal(value), &Type::NUMERIC) => value.write_binary(out),
             (Value::Time(value), &Type::TIMESTAMPTZ) => {
                 let since = value.get().checked_sub(POSTGRES_EPOCH).ok_or("the time is out of range")?;
                 out.put_i64(since);
