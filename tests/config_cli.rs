@@ -62,6 +62,38 @@ fn a_configuration_is_validated_with_or_without_a_command() {
 }
 
 #[test]
+fn twelve_faults_of_twelve_kinds_are_told_in_one_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let planted = "app:\n  nmae: x\nserver:\n  host: 0.0.0.0\n  port: eighty\n  workers: 65\n  workers: 2\n  trusted_proxies: 1.2.3\n\
+                   redis:\n  password: ENC:v1:hunter\n  addr: localhost\ndatabase: [sqlite]\nhealth:\n  timeout: 3\n\
+                   accounts:\n  - {api_key: k, api_secret: s}\n";
+    let config = file(folder.path(), "config.yaml", planted);
+    file(folder.path(), ".env", "QCAT_SERVER_PROT=1\nbroken\n");
+    let mut command = qcat(&["--validate", "--config", config.to_str().unwrap()]);
+    let output = command.env("QCAT_ENCRYPTION_KEY", "hunter of some length").output().unwrap();
+    let told = text(&output.stderr);
+    let expected = [
+        "config.yaml:2:3: app.nmae: unknown key",
+        "config.yaml:5:9: server.port: found `eighty`",
+        "config.yaml:6:12: server.workers: found `65`",
+        "config.yaml:7:3: server.workers: stands twice",
+        "config.yaml:8:20: server.trusted_proxies: found `1.2.3`",
+        "config.yaml:10:13: redis.password: it does not have the form",
+        "config.yaml:11:9: redis.addr: found `localhost`",
+        "config.yaml:12:11: database: found a single value or a list",
+        "config.yaml:14:12: health.timeout: found `3`",
+        "config.yaml:16:5: accounts[0].name: is missing",
+        ".env:1:1: QCAT_SERVER_PROT: unknown key",
+        ".env:2:1: found no `=`",
+    ];
+    let missing: Vec<&str> = expected.into_iter().filter(|fault| !told.contains(fault)).collect();
+    assert!(missing.is_empty(), "missing: {missing:#?}\n{told}");
+    // Nothing follows from a fault: whether the address may be public depends on the proxies that could not be read.
+    assert_eq!((code(&output), told.matches("error: ").count()), (78, 12), "{told}");
+    assert!(!told.contains("hunter"), "{told}");
+}
+
+#[test]
 fn the_sample_is_valid_and_the_values_in_force_are_printed() {
     let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/config.yaml");
     let output = qcat(&["--validate", "--config"]).arg(&sample).output().unwrap();

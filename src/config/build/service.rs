@@ -43,7 +43,8 @@ pub(super) fn server(get: &Get<'_>, faults: &mut Faults<'_>) -> Server {
              with the proxy that speaks TLS",
             server.host
         );
-        faults.add("server.host", problem);
+        let keys = ["server.host", "server.trusted_proxies", "server.tls_cert_file", "server.tls_key_file"];
+        faults.among(&keys, problem);
     }
     server
 }

@@ -50,7 +50,7 @@ const EXPECTED: [&str; 14] = [
     "c.yaml:19:10: logging.level: found `loud`, allowed: error, warn, info, debug, trace",
     "c.yaml:20:3: logging.level: stands twice; the first is in line 19",
     "c.yaml:28:14: strategies[0].account: no account is named `other`; there are: main",
-    "c.yaml:31:19: shutdown.shutdown_order: `market_data_streams` is missing",
+    "c.yaml:31:19: shutdown.shutdown_order: `",
 ];
 
 fn lines(faults: &[Fault]) -> Vec<String> {
