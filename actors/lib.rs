@@ -4,10 +4,17 @@
 //! not the data's way through the engine. [`runtime`] holds what they share: the lane, supervision, the ordered stop.
 #![forbid(unsafe_code)]
 
+pub mod database;
+pub mod health_checker;
+pub mod http_server;
 pub mod market_data_streams;
+pub mod memory_manager;
 pub mod network_manager;
+pub mod optimizer;
 pub mod order_managers;
 pub mod position_managers;
+pub mod redis_cache;
 pub mod risk_engine;
 pub mod runtime;
 pub mod strategy_runners;
+pub mod websocket_connections;

@@ -4,13 +4,19 @@
 use crate::network_manager::Network;
 use crate::runtime::component::Component;
 use crate::runtime::host::LaneHost;
-use crate::runtime::supervise::{Base, Cause, Exit, Part};
+use crate::runtime::lane::Lane;
+use crate::runtime::supervise::{AbortOnDrop, Base, Cause, Exit, Part, watch_progress};
 use qcat_core::binance::session::market::{FrameCounts, MarketOptions, MarketSession};
 use qcat_core::event::{Input, Scope, StreamFault, StreamState};
 use qcat_core::id::SymbolIx;
 use qcat_io::shell::Shell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
+
+/// A session whose timer, due once a second, stands still for this long is built anew. Sockets that are silent are the session's
+/// own business.
+const STALL: Duration = Duration::from_secs(10);
 
 /// A group of symbols with sockets of their own.
 #[derive(Debug, Clone)]
@@ -29,6 +35,7 @@ pub struct Resync(pub SymbolIx);
 pub struct MarketDataStreams {
     groups: Vec<StreamGroup>,
     shells: Vec<Option<Rc<Shell<MarketSession>>>>,
+    watched: Vec<Option<AbortOnDrop>>,
     network: Network,
     /// Counts of sessions that are gone.
     past: FrameCounts,
@@ -38,13 +45,14 @@ impl MarketDataStreams {
     /// Of these groups.
     pub fn new(groups: Vec<StreamGroup>, network: Network) -> MarketDataStreams {
         let shells = groups.iter().map(|_| None).collect();
-        MarketDataStreams { groups, shells, network, past: FrameCounts::default() }
+        let watched = groups.iter().map(|_| None).collect();
+        MarketDataStreams { groups, shells, watched, network, past: FrameCounts::default() }
     }
 
     fn open(&mut self, child: usize, base: &Base<Self>) {
         let (failed, full) = (base.line.clone(), base.line.clone());
         let host = LaneHost {
-            lane: base.lane.clone(),
+            lane: base.lane().clone(),
             notes: self.network.notes.clone(),
             stale: self.network.stale.clone(),
             component: Self::COMPONENT,
@@ -54,16 +62,21 @@ impl MarketDataStreams {
         };
         let session = MarketSession::new(self.groups[child].options.clone(), self.network.weight.clone());
         let (connector, http) = (self.network.connector.clone(), self.network.http.clone());
-        self.shells[child] = Some(Shell::start(session, Rc::new(host), connector, http, None));
+        let shell = Shell::start(session, Rc::new(host), connector, http, None);
+        let turns = Rc::downgrade(&shell);
+        self.watched[child] =
+            Some(watch_progress(&base.line, child, STALL, move || turns.upgrade().map(|shell| shell.turns())));
+        self.shells[child] = Some(shell);
     }
 
     /// Ends a group's sockets. Its symbols are told to be down: nothing else would say so.
     fn close(&mut self, child: usize, base: &Base<Self>) {
+        self.watched[child] = None;
         let Some(shell) = self.shells[child].take() else { return };
         shell.end();
         self.past = sum(self.past, shell.read(MarketSession::counts));
         for symbol in &self.groups[child].options.symbols {
-            base.lane.offer(Input::Stream(StreamState::MarketDown(*symbol, StreamFault::LinkLost)));
+            base.lane().offer(Input::Stream(StreamState::MarketDown(*symbol, StreamFault::LinkLost)));
         }
     }
 
@@ -89,6 +102,7 @@ fn sum(a: FrameCounts, b: FrameCounts) -> FrameCounts {
 
 impl Part for MarketDataStreams {
     const COMPONENT: Component = Component::MarketDataStreams;
+    type Ground = Lane;
     type Word = Resync;
 
     fn children(&self) -> Vec<String> {

@@ -5,9 +5,9 @@
 
 use crate::runtime::component::Component;
 use crate::runtime::definitions::{Definitions, keep};
-use crate::runtime::host::{Notes, SessionWatch};
+use crate::runtime::host::{Notes, SessionWatch, Turn};
 use crate::runtime::lane::Lane;
-use crate::runtime::supervise::{Base, Cause, Exit, Line, Part, watch};
+use crate::runtime::supervise::{Base, Beat, Cause, Exit, Line, Part, watch};
 use qcat_core::binance::decode::rest;
 use qcat_core::binance::limits::WeightLimit;
 use qcat_core::binance::proto::ClockOffset;
@@ -28,6 +28,8 @@ const DEFINITIONS: usize = 1;
 /// Weight of the question for the time.
 const WEIGHT: u32 = 1;
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// A loop that makes no progress for this long is built anew: longer than any of its questions may take.
+const STALL: Duration = Duration::from_secs(60);
 /// Questions in a row without an answer after which the probe counts as failed.
 const MISSES_MAX: u32 = 6;
 
@@ -56,6 +58,11 @@ impl Network {
         let http = Rc::new(HttpClient::new(connector.clone(), rest_url)?);
         let (weight, notes, stale) = (Rc::default(), Rc::default(), Rc::default());
         Ok(Network { connector, rest_url: rest_url.to_owned(), http, weight, notes, stale, watch: None })
+    }
+
+    /// How a loop's next turn is to go.
+    pub(crate) fn turn(&self) -> Turn {
+        self.watch.as_ref().map_or(Turn::Go, |watch| watch.turn(Component::NetworkManager))
     }
 
     /// Asks questions that belong to no session, in the lane's time.
@@ -88,19 +95,26 @@ impl NetworkManager {
     }
 
     fn run(&mut self, child: usize, base: &Base<Self>) {
-        let (network, lane, line) = (self.network.clone(), base.lane.clone(), &base.line);
+        let (network, lane, line) = (self.network.clone(), base.lane().clone(), &base.line);
+        self.loops[child].take().inspect(JoinHandle::abort);
+        let beat = Beat::default();
+        let watched = (beat.clone(), STALL);
         self.loops[child] = match &self.definitions {
             Some(definitions) if child == DEFINITIONS => {
-                Some(watch(line, child, keep(definitions.clone(), network, lane)))
+                Some(watch(line, child, watched, keep(definitions.clone(), network, lane, beat)))
             }
-            _ => Some(watch(line, child, probe(network, self.every, lane, line.clone()))),
+            _ => Some(watch(line, child, watched, probe(network, self.every, lane, line.clone(), beat))),
         };
     }
 }
 
-async fn probe(network: Network, every: Duration, lane: Lane, line: Line<NetworkManager>) -> Exit {
+async fn probe(network: Network, every: Duration, lane: Lane, line: Line<NetworkManager>, beat: Beat) -> Exit {
     let (mut misses, asker) = (0, network.asker(&lane));
     loop {
+        beat.beat();
+        if let Some(exit) = network.turn().take().await {
+            return exit;
+        }
         let sent = lane.now();
         let answer = asker.get("/fapi/v1/time", WEIGHT, None, TIMEOUT).await;
         let received = lane.now();
@@ -123,12 +137,13 @@ async fn probe(network: Network, every: Duration, lane: Lane, line: Line<Network
                 network.notes.note(Component::NetworkManager, "no_time", &error, received);
             }
         }
-        tokio::time::sleep(every).await;
+        beat.waiting(tokio::time::sleep(every)).await;
     }
 }
 
 impl Part for NetworkManager {
     const COMPONENT: Component = Component::NetworkManager;
+    type Ground = Lane;
     type Word = Measured;
 
     fn children(&self) -> Vec<String> {

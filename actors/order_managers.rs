@@ -6,8 +6,8 @@
 use crate::network_manager::Network;
 use crate::runtime::component::Component;
 use crate::runtime::host::LaneHost;
-use crate::runtime::lane::{Released, VenueWriter};
-use crate::runtime::supervise::{Base, Cause, Exit, Part};
+use crate::runtime::lane::{Lane, Released, VenueWriter};
+use crate::runtime::supervise::{AbortOnDrop, Base, Cause, Exit, Part, watch_progress};
 use qcat_core::binance::session::account::{AccountOptions, AccountSession};
 use qcat_core::event::Scope;
 use qcat_core::time::Span;
@@ -15,6 +15,10 @@ use qcat_io::net::NetError;
 use qcat_io::net::http::HttpClient;
 use qcat_io::shell::{Credentials, Shell};
 use std::rc::Rc;
+use std::time::Duration;
+
+/// A session whose timer, due once a second, stands still for this long is built anew.
+const STALL: Duration = Duration::from_secs(10);
 
 /// An account's connection.
 #[derive(Debug, Clone)]
@@ -41,6 +45,7 @@ struct Account {
     /// Connections of its own: an order never waits behind a question of somebody else.
     http: Rc<HttpClient>,
     shell: Option<Rc<Shell<AccountSession>>>,
+    watched: Option<AbortOnDrop>,
 }
 
 /// The component.
@@ -62,7 +67,7 @@ impl OrderManagers {
     pub fn new(accounts: Vec<AccountSetup>, network: Network) -> Result<OrderManagers, NetError> {
         let account = |setup| {
             let http = Rc::new(HttpClient::new(network.connector.clone(), &network.rest_url)?);
-            Ok(Account { setup, http, shell: None })
+            Ok(Account { setup, http, shell: None, watched: None })
         };
         let accounts = accounts.into_iter().map(account).collect::<Result<_, NetError>>()?;
         Ok(OrderManagers { accounts, network })
@@ -70,14 +75,14 @@ impl OrderManagers {
 
     fn open(&mut self, child: usize, base: &Base<Self>) -> Rc<Shell<AccountSession>> {
         let account = &mut self.accounts[child];
-        let (ix, line, lane) = (account.setup.options.account, base.line.clone(), base.lane.clone());
+        let (ix, line, lane) = (account.setup.options.account, base.line.clone(), base.lane().clone());
         let failed = move |why: &str| {
             // From here on commands come back as not sent, instead of going to a session that hears nothing.
             lane.set_writer(ix, None);
             line.ended(child, Cause::Loop(Exit::Panicked(why.into())));
         };
         let host = LaneHost {
-            lane: base.lane.clone(),
+            lane: base.lane().clone(),
             notes: self.network.notes.clone(),
             stale: self.network.stale.clone(),
             component: Self::COMPONENT,
@@ -89,16 +94,20 @@ impl OrderManagers {
         account.setup.order_limits.iter().for_each(|(window, max)| session.set_order_limit(*window, *max));
         let (connector, credentials) = (self.network.connector.clone(), account.setup.credentials.clone());
         let shell = Shell::start(session, Rc::new(host), connector, account.http.clone(), Some(credentials));
+        let turns = Rc::downgrade(&shell);
+        account.watched =
+            Some(watch_progress(&base.line, child, STALL, move || turns.upgrade().map(|shell| shell.turns())));
         account.shell = Some(shell.clone());
         shell
     }
 
     fn close(&mut self, child: usize, base: &Base<Self>) {
         let account = &mut self.accounts[child];
-        base.lane.set_writer(account.setup.options.account, None);
+        account.watched = None;
+        base.lane().set_writer(account.setup.options.account, None);
         if let Some(shell) = account.shell.take() {
             shell.end();
-            shell.read(AccountSession::lost).into_iter().for_each(|input| drop_offered(base.lane.offer(input)));
+            shell.read(AccountSession::lost).into_iter().for_each(|input| drop_offered(base.lane().offer(input)));
         }
     }
 
@@ -108,7 +117,7 @@ impl OrderManagers {
             _ => self.open(child, base),
         };
         let setup = &self.accounts[child].setup;
-        let count = base.lane.cancel_entries(setup.options.account, &Writer(shell));
+        let count = base.lane().cancel_entries(setup.options.account, &Writer(shell));
         tracing::error!(account = %setup.name, count, "control is lost: entries are cancelled");
     }
 }
@@ -118,6 +127,7 @@ fn drop_offered(_: qcat_core::engine::inbox::Offered) {}
 
 impl Part for OrderManagers {
     const COMPONENT: Component = Component::OrderManagers;
+    type Ground = Lane;
     type Word = OrderWord;
 
     fn children(&self) -> Vec<String> {
@@ -127,13 +137,13 @@ impl Part for OrderManagers {
     fn start(&mut self, child: usize, base: &Base<Self>) {
         let shell = self.open(child, base);
         let account = &self.accounts[child];
-        base.lane.set_writer(account.setup.options.account, Some(Rc::new(Writer(shell))));
+        base.lane().set_writer(account.setup.options.account, Some(Rc::new(Writer(shell))));
     }
 
     fn restart(&mut self, child: usize, cause: &Cause, base: &Base<Self>) -> Result<(), String> {
         match cause {
-            Cause::Node(fault) => base.lane.rebuild(fault.station).map_err(|error| error.to_string()),
-            Cause::Loop(_) => {
+            Cause::Node(fault) => base.lane().rebuild(fault.station).map_err(|error| error.to_string()),
+            Cause::Loop(_) | Cause::Asked => {
                 self.close(child, base);
                 self.start(child, base);
                 Ok(())
@@ -163,7 +173,7 @@ impl Part for OrderManagers {
     fn left(&self, base: &Base<Self>) -> Option<String> {
         let open = |account: &Account| {
             let asked = account.shell.as_ref().map_or(0, |shell| shell.read(AccountSession::open_requests));
-            asked + base.lane.held(account.setup.options.account)
+            asked + base.lane().held(account.setup.options.account)
         };
         let open: usize = self.accounts.iter().map(open).sum();
         (open > 0).then(|| format!("{open} requests without an answer"))

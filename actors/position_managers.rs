@@ -2,6 +2,7 @@
 //! fault the deciding nodes are rebuilt by the recovery fold, and the account is not trusted until it is reconciled.
 
 use crate::runtime::component::Component;
+use crate::runtime::lane::Lane;
 use crate::runtime::supervise::{Base, Cause, Part};
 use qcat_core::event::Scope;
 use qcat_core::id::AccountIx;
@@ -21,6 +22,7 @@ impl PositionManagers {
 
 impl Part for PositionManagers {
     const COMPONENT: Component = Component::PositionManagers;
+    type Ground = Lane;
     type Word = ();
 
     fn children(&self) -> Vec<String> {
@@ -31,7 +33,7 @@ impl Part for PositionManagers {
 
     fn restart(&mut self, _child: usize, cause: &Cause, base: &Base<Self>) -> Result<(), String> {
         let Cause::Node(fault) = cause else { return Ok(()) };
-        base.lane.rebuild(fault.station).map_err(|error| error.to_string())
+        base.lane().rebuild(fault.station).map_err(|error| error.to_string())
     }
 
     fn give_up(&mut self, _child: usize, _cause: &Cause, _base: &Base<Self>) {}
@@ -41,6 +43,10 @@ impl Part for PositionManagers {
     }
 
     fn word(&mut self, (): (), _base: &Base<Self>) {}
+
+    fn may_restart(&self, _child: usize) -> Result<(), &'static str> {
+        Err("its node is rebuilt after a fault, and only then")
+    }
 
     fn begin_stop(&mut self, _base: &Base<Self>) {}
 

@@ -2,6 +2,7 @@
 //! and the gates refuse new risk. The kill switch is the halt latch: it works even when this actor does not.
 
 use crate::runtime::component::Component;
+use crate::runtime::lane::Lane;
 use crate::runtime::supervise::{Base, Cause, Part};
 use qcat_core::event::{HaltReason, Input, OperatorCommand, Scope};
 
@@ -20,6 +21,7 @@ pub struct RiskEngine;
 
 impl Part for RiskEngine {
     const COMPONENT: Component = Component::RiskEngine;
+    type Ground = Lane;
     type Word = RiskWord;
 
     fn children(&self) -> Vec<String> {
@@ -30,7 +32,7 @@ impl Part for RiskEngine {
 
     fn restart(&mut self, _child: usize, cause: &Cause, base: &Base<Self>) -> Result<(), String> {
         let Cause::Node(fault) = cause else { return Ok(()) };
-        base.lane.rebuild(fault.station).map_err(|error| error.to_string())
+        base.lane().rebuild(fault.station).map_err(|error| error.to_string())
     }
 
     fn give_up(&mut self, _child: usize, _cause: &Cause, _base: &Base<Self>) {}
@@ -41,14 +43,18 @@ impl Part for RiskEngine {
 
     fn word(&mut self, word: RiskWord, base: &Base<Self>) {
         match word {
-            RiskWord::Kill => base.lane.latch().set(HaltReason::KillSwitch),
+            RiskWord::Kill => base.lane().latch().set(HaltReason::KillSwitch),
             RiskWord::Resume(scope) => {
                 if scope == Scope::All {
-                    base.lane.latch().clear();
+                    base.lane().latch().clear();
                 }
-                base.lane.offer(Input::Command(OperatorCommand::Resume(scope)));
+                base.lane().offer(Input::Command(OperatorCommand::Resume(scope)));
             }
         }
+    }
+
+    fn may_restart(&self, _child: usize) -> Result<(), &'static str> {
+        Err("its node is rebuilt after a fault, and only then")
     }
 
     fn begin_stop(&mut self, _base: &Base<Self>) {}

@@ -65,10 +65,10 @@ impl StrategyRunners {
 
     fn warm(&mut self, strategy: StrategyIx, base: &Base<Self>) {
         let Some(slot) = strategy.ix().checked_sub(1).and_then(|at| self.fetching.get_mut(at)) else { return };
-        let wanted = base.lane.read(|engine| wants(engine, strategy, &base.lane));
+        let wanted = base.lane().read(|engine| wants(engine, strategy, base.lane()));
         slot.take().inspect(JoinHandle::abort);
         if !wanted.is_empty() {
-            *slot = Some(tokio::task::spawn_local(fetch_all(wanted, self.network.clone(), base.lane.clone())));
+            *slot = Some(tokio::task::spawn_local(fetch_all(wanted, self.network.clone(), base.lane().clone())));
         }
     }
 }
@@ -105,6 +105,7 @@ fn left_of(engine: &Engine) -> Option<String> {
 
 impl Part for StrategyRunners {
     const COMPONENT: Component = Component::StrategyRunners;
+    type Ground = Lane;
     type Word = Warm;
 
     fn children(&self) -> Vec<String> {
@@ -117,7 +118,7 @@ impl Part for StrategyRunners {
 
     fn restart(&mut self, child: usize, _cause: &Cause, base: &Base<Self>) -> Result<(), String> {
         let strategy = StrategyIx(child as u16 + 1);
-        match base.lane.offer(Input::Rebuild(Station::Runner(strategy))) {
+        match base.lane().offer(Input::Rebuild(Station::Runner(strategy))) {
             Offered::Full => return Err("the lane is full".to_owned()),
             Offered::Accepted | Offered::Conflated => self.warm(strategy, base),
         }
@@ -126,7 +127,7 @@ impl Part for StrategyRunners {
 
     fn give_up(&mut self, child: usize, _cause: &Cause, base: &Base<Self>) {
         self.fetching[child].take().inspect(JoinHandle::abort);
-        base.lane.offer(Input::GiveUp(StrategyIx(child as u16 + 1)));
+        base.lane().offer(Input::GiveUp(StrategyIx(child as u16 + 1)));
     }
 
     fn scope(&self, child: usize) -> Scope {
@@ -140,15 +141,15 @@ impl Part for StrategyRunners {
     fn begin_stop(&mut self, base: &Base<Self>) {
         self.end(base);
         // The halt first: what is stopped under it runs again with the next start.
-        base.lane.offer(Input::Halt { scope: Scope::All, reason: HaltReason::Stopping });
+        base.lane().offer(Input::Halt { scope: Scope::All, reason: HaltReason::Stopping });
         for strategy in 1..=self.names.len() as u16 {
-            base.lane.offer(Input::Command(OperatorCommand::StopStrategy(StrategyIx(strategy))));
+            base.lane().offer(Input::Command(OperatorCommand::StopStrategy(StrategyIx(strategy))));
         }
     }
 
     fn left(&self, base: &Base<Self>) -> Option<String> {
-        match base.lane.state() {
-            LaneState::Running => base.lane.read(left_of),
+        match base.lane().state() {
+            LaneState::Running => base.lane().read(left_of),
             state => Some(format!("the engine is {state:?}")),
         }
     }

@@ -2,15 +2,16 @@
 
 use crate::config::{Config, Fault};
 use crate::terminal::Recent;
-use crate::wire::{self, Composition, Parts, StartError};
+use crate::wire::{self, Composition, LaneComposition, Parts, StartError};
 use qcat_actors::market_data_streams::StreamGroup;
 use qcat_actors::network_manager::Network;
 use qcat_actors::order_managers::AccountSetup;
 use qcat_actors::runtime::component::Component;
+use qcat_actors::runtime::console::Console;
 use qcat_actors::runtime::definitions::Definitions;
 use qcat_actors::runtime::lane::{Lane, Step, Tap};
-use qcat_actors::runtime::stop::{StopPlan, StopReport, StopState};
-use qcat_actors::runtime::system::{self, SystemHandle, SystemOptions};
+use qcat_actors::runtime::stop::{StopPlan, StopReport, StopState, StopTimes};
+use qcat_actors::runtime::system::{self, BeginOptions, LaneOptions, SystemHandle};
 use qcat_core::binance::decode::{self, definitions::RateLimitKind};
 use qcat_core::binance::session::account::AccountOptions;
 use qcat_core::binance::session::market::MarketOptions;
@@ -38,9 +39,17 @@ pub enum Stopped {
     Overran(Vec<String>),
 }
 
+/// A daemon that does not trade yet.
+pub struct Starting {
+    handle: SystemHandle,
+    keep_fills: bool,
+    lane: Option<LaneComposition>,
+}
+
 /// A running daemon.
 pub struct Daemon {
     handle: SystemHandle,
+    lane: Lane,
     seen: Rc<RefCell<Seen>>,
 }
 
@@ -71,7 +80,16 @@ pub fn stop_plan(config: &Config) -> Result<StopPlan, Vec<Fault>> {
     let s = &config.shutdown;
     let order: Vec<Component> = s.order.iter().filter_map(|name| name.parse().ok()).collect();
     let time = |span: Span| Duration::from_nanos(span.nanos().unsigned_abs());
-    let plan = StopPlan::new(order, time(s.component_timeout), time(s.shutdown_timeout), time(s.force_shutdown_after));
+    let own = s.component_timeouts.iter().filter_map(|(name, within)| Some((name.parse().ok()?, time(*within))));
+    let times = StopTimes {
+        component_timeout: time(s.component_timeout),
+        component_timeouts: own.collect(),
+        shutdown_timeout: time(s.shutdown_timeout),
+        signal_timeout: time(s.signal_timeout),
+        force_shutdown_after: time(s.force_shutdown_after),
+    };
+    let loud = s.log_shutdown_progress;
+    let plan = StopPlan::new(order, times).map(|plan| if loud { plan } else { plan.quiet() });
     plan.map_err(|errors| {
         let fault = |error: qcat_actors::runtime::stop::PlanError| Fault {
             source: config.source.clone(),
@@ -83,26 +101,62 @@ pub fn stop_plan(config: &Config) -> Result<StopPlan, Vec<Fault>> {
     })
 }
 
-impl Daemon {
-    /// Composes and starts a daemon. Must run on an actix system.
-    pub async fn start(config: &Config, composition: impl Into<Composition>) -> Result<Daemon, StartError> {
+impl Starting {
+    /// Starts the services of a daemon: it can be seen and stopped from here on. Must run on an actix system.
+    pub async fn begin(config: &Config, composition: impl Into<Composition>) -> Result<Starting, StartError> {
         let stop = stop_plan(config).map_err(StartError::Config)?;
-        let composition = composition.into();
-        let keep_fills = composition.keep_fills;
-        let parts = wire::parts(config, composition).await?;
+        let Composition { registry, observer, watch, keep_fills, services, force } = composition.into();
+        let composed = wire::services(config)?;
+        let composed = Box::new(move |console: &Console| {
+            let mut work = composed(console);
+            services(&mut work);
+            work
+        });
+        let options = BeginOptions { stop, services: composed, own_thread: true, force };
+        let handle = system::begin(options).await.map_err(StartError::Thread)?;
+        Ok(Starting { handle, keep_fills, lane: Some(LaneComposition { registry, observer, watch }) })
+    }
+
+    /// The system.
+    pub fn system(&self) -> &SystemHandle {
+        &self.handle
+    }
+
+    /// Recovers the journal, learns the exchange's contracts, which may take as long as the exchange is away, and trades. May be
+    /// given up at any point; then [`Starting::stop`]. To be called once.
+    pub async fn trade(&mut self, config: &Config) -> Result<Daemon, StartError> {
+        let composition = self.lane.take().expect("a daemon starts to trade once");
+        let parts = wire::parts(config, composition, &|phase, reason| self.handle.phase(phase, reason)).await?;
         let recovery = &parts.recovery;
         tracing::info!(last_seq = recovery.last_seq.0, folded = recovery.folded, snapshot = ?recovery.snapshot,
             torn = ?recovery.torn, closed = recovery.closed, "the journal is recovered");
-        let seen = Rc::new(RefCell::new(Seen { keep_fills, ..Seen::default() }));
+        let seen = Rc::new(RefCell::new(Seen { keep_fills: self.keep_fills, ..Seen::default() }));
         parts.lane.tap(Box::new(Watch(seen.clone())));
-        let options = options(config, parts, stop)?;
-        let handle = system::start(options).await?;
-        Ok(Daemon { handle, seen })
+        let lane = parts.lane.clone();
+        self.handle.attach(options(config, parts)?).await?;
+        Ok(Daemon { handle: self.handle.clone(), lane, seen })
+    }
+
+    /// Stops what has started.
+    pub async fn stop(&self) -> Stopped {
+        stop(&self.handle).await
+    }
+}
+
+impl Daemon {
+    /// Composes and starts a daemon; returns when it trades. Must run on an actix system.
+    pub async fn start(config: &Config, composition: impl Into<Composition>) -> Result<Daemon, StartError> {
+        let mut starting = Starting::begin(config, composition).await?;
+        let daemon = starting.trade(config).await;
+        if daemon.is_err() {
+            starting.stop().await;
+        }
+        daemon
     }
 
     /// The lane.
     pub fn lane(&self) -> &Lane {
-        self.handle.lane()
+        &self.lane
     }
 
     /// The system, for its tree and the kill switch.
@@ -127,15 +181,15 @@ impl Daemon {
 
     /// Stops everything in the configured order.
     pub async fn stop(&self) -> Stopped {
-        let report = self.handle.stop().await;
-        let mut late = late(&report);
-        late.extend(report.journal.iter().map(|error| format!("journal ({error})")));
-        if late.is_empty() && !report.forced && report.journal.is_none() {
-            Stopped::InTime
-        } else {
-            Stopped::Overran(late)
-        }
+        stop(&self.handle).await
     }
+}
+
+async fn stop(handle: &SystemHandle) -> Stopped {
+    let report = handle.stop().await;
+    let mut late = late(&report);
+    late.extend(report.journal.iter().map(|error| format!("journal ({error})")));
+    if late.is_empty() && !report.forced { Stopped::InTime } else { Stopped::Overran(late) }
 }
 
 fn late(report: &StopReport) -> Vec<String> {
@@ -165,7 +219,7 @@ fn kline_intervals(lane: &Lane) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
-fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOptions, StartError> {
+fn options(config: &Config, parts: Parts) -> Result<LaneOptions, StartError> {
     let Parts { lane, connector, credentials, info, clock, watch, .. } = parts;
     let mut network = Network::new(connector, &config.exchange.rest_url)?;
     network.watch = watch;
@@ -227,5 +281,5 @@ fn options(config: &Config, parts: Parts, stop: StopPlan) -> Result<SystemOption
     let every = Duration::from_nanos(config.exchange.definitions_every.nanos().unsigned_abs());
     let definitions = first.map(|credentials| Definitions { credentials, every });
     let streams = vec![StreamGroup { name: "market".to_owned(), options }];
-    Ok(SystemOptions { lane, network, accounts, streams, stop, probe_every: PROBE_EVERY, definitions })
+    Ok(LaneOptions { lane, network, accounts, streams, probe_every: PROBE_EVERY, definitions })
 }

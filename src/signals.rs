@@ -44,6 +44,8 @@ struct Shared {
     /// Told to stop by a signal.
     asked: Notify,
     armed: Notify,
+    /// Told to force by the program itself.
+    forced: Notify,
     unstopped: OnceLock<Unstopped>,
 }
 
@@ -59,9 +61,11 @@ impl Guard {
                 tokio::select! {
                     () = stop() => shared.asked.notify_one(),
                     () = shared.armed.notified() => {}
+                    () = shared.forced.notified() => shared.forced.notify_one(),
                 }
                 tokio::select! {
                     () = stop_again() => "told to stop again".to_owned(),
+                    () = shared.forced.notified() => "told to force".to_owned(),
                     () = tokio::time::sleep(within) => format!("the stop took longer than {within:?}"),
                 }
             });
@@ -81,6 +85,11 @@ impl Guard {
     pub fn watch(&self, unstopped: Unstopped) {
         // A second daemon in the same process would not be named; there is none.
         let _ = self.0.unstopped.set(unstopped);
+    }
+
+    /// Forces, as a second signal does. From any thread.
+    pub fn force(&self) {
+        self.0.forced.notify_one();
     }
 
     /// The stop begins without a signal.

@@ -1,9 +1,12 @@
 //! The composition root: which parts make a daemon, from a configuration. It wires; it decides nothing.
 
+use crate::cli::exit;
 use crate::config::{Config, Fault, succession};
+use qcat_actors::runtime::console::Phase;
 use qcat_actors::runtime::host::SessionWatch;
 use qcat_actors::runtime::lane::{Lane, LaneError, LaneOptions, RecoveryReport};
 use qcat_actors::runtime::latch::HaltLatch;
+use qcat_actors::runtime::service::Services;
 use qcat_core::binance::decode::definitions::ExchangeInfo;
 use qcat_core::binance::instruments;
 use qcat_core::engine::{Engine, Observer};
@@ -25,10 +28,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod clocks;
+mod services;
+
+pub use services::services;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A thread cannot be started.
+    #[error("a thread of the daemon cannot be started: {0}")]
+    Thread(std::io::Error),
     /// The configuration does not fit the exchange.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Config(Vec<Fault>),
@@ -67,11 +76,16 @@ pub struct Composition {
     pub watch: Option<Rc<dyn SessionWatch>>,
     /// Keep every fill of the run in memory, to compare the books at its end.
     pub keep_fills: bool,
+    /// Changes the work of the services, as the configuration made it.
+    pub services: Box<dyn FnOnce(&mut Services)>,
+    /// Ends the process at once, when somebody forces the stop over the console.
+    pub force: Box<dyn Fn() + Send + Sync>,
 }
 
 impl From<Arc<Registry>> for Composition {
     fn from(registry: Arc<Registry>) -> Composition {
-        Composition { registry, observer: None, watch: None, keep_fills: false }
+        let force = Box::new(|| std::process::exit(i32::from(exit::FORCED)));
+        Composition { registry, observer: None, watch: None, keep_fills: false, services: Box::new(|_| {}), force }
     }
 }
 
@@ -97,9 +111,24 @@ pub struct Parts {
 /// First pause between two attempts to reach the exchange at the start; doubles up to the second.
 const RETRY: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(15)];
 
-/// Opens the journal, learns the exchange's contracts and begins the engine.
-pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, StartError> {
-    let Composition { registry, observer, watch, keep_fills: _ } = composition;
+/// What the lane is composed of besides the configuration.
+pub struct LaneComposition {
+    /// The kinds of strategies.
+    pub registry: Arc<Registry>,
+    /// Watches the engine from outside.
+    pub observer: Option<Box<dyn Observer>>,
+    /// Watches the sessions from outside.
+    pub watch: Option<Rc<dyn SessionWatch>>,
+}
+
+/// Opens the journal, learns the exchange's contracts and begins the engine. `came_to` is told how far it is, and what it waits
+/// for.
+pub async fn parts(
+    config: &Config,
+    composition: LaneComposition,
+    came_to: &dyn Fn(Phase, Option<String>),
+) -> Result<Parts, StartError> {
+    let LaneComposition { registry, observer, watch } = composition;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let connector = Connector::new(config.exchange.ca_file.as_deref())?;
     let (http, wall) = (HttpClient::new(connector.clone(), &config.exchange.rest_url)?, clock.clone());
@@ -114,8 +143,9 @@ pub async fn parts(config: &Config, composition: Composition) -> Result<Parts, S
     let options = lane_options(config);
     let recovering = Lane::open(options, registry, Arc::new(RealDisk), clock.clone(), latch).map_err(wrong)?;
     claim(config, recovering.engine())?;
+    came_to(Phase::Recovered, None);
     let known = recovering.engine().universe().clone();
-    let info = learn(config, &asker, &credentials, recovering.engine(), &*clock).await?;
+    let info = learn(config, &asker, &credentials, recovering.engine(), &*clock, came_to).await?;
     let definitions = info.as_ref().map_or_else(Vec::new, |info| {
         let instruments::Plan { definitions, refused } = instruments::plan(&known, info);
         refused.iter().for_each(|error| tracing::warn!(%error, "a contract of the exchange cannot be followed"));
@@ -139,6 +169,7 @@ async fn learn(
     credentials: &[Credentials],
     past: &Engine,
     clock: &dyn Clock,
+    came_to: &dyn Fn(Phase, Option<String>),
 ) -> Result<Option<ExchangeInfo>, StartError> {
     let known = past.universe();
     let Some(first) = credentials.first() else { return Ok(None) };
@@ -162,6 +193,7 @@ async fn learn(
             }
             Err(error) => {
                 tracing::warn!(%error, retry_in = ?pause, "the exchange cannot be asked");
+                came_to(Phase::WaitingForExchange, Some(error.to_string()));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY[1]);
             }

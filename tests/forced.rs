@@ -48,7 +48,7 @@ fn a_daemon_blocked_by_its_own_log_ends_at_a_second_signal_and_at_its_deadline()
             let (config, log) = (folder.path().join("config.yaml"), folder.path().join("log"));
             let mut text = daemon::configuration(&exchange, &folder.path().join("journal"));
             if !again {
-                text += "shutdown: { component_timeout: 4s, shutdown_timeout: 4s, force_shutdown_after: 4s }\n";
+                text += "shutdown: { signal_timeout: 1s, component_timeout: 4s, shutdown_timeout: 4s, force_shutdown_after: 4s }\n";
             }
             std::fs::write(&config, text).unwrap();
             let pipe = pipe(&log);
@@ -119,6 +119,6 @@ fn what_is_not_stopped_is_named_although_the_trading_thread_is_blocked() {
             break said.collect::<Vec<_>>().join("\n");
         }
     };
-    let all = "strategy_runners, market_data_streams, order_managers, position_managers, risk_engine, network_manager";
+    let all = qcat_actors::runtime::component::Component::ALL.map(|component| component.name()).join(", ");
     assert!(words.contains(&format!("forced: told to stop again; not stopped: {all}")), "{words}");
 }

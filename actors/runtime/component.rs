@@ -9,6 +9,8 @@ use std::str::FromStr;
 /// A component. The names are those of the configuration's `shutdown_order`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
+    /// Push sessions of dashboards and programs.
+    WebsocketConnections,
     /// Life of each strategy instance.
     StrategyRunners,
     /// Sockets of the venue's public streams.
@@ -19,41 +21,71 @@ pub enum Component {
     PositionManagers,
     /// Limits, budgets, the kill switch.
     RiskEngine,
+    /// Search over parameters, on threads that never trade.
+    Optimizer,
+    /// Checks with hysteresis, readiness.
+    HealthChecker,
     /// Connectivity, latency, clock offset, request weight.
     NetworkManager,
+    /// Memory, and what is done when it runs short.
+    MemoryManager,
+    /// The shared cache; the one in the process goes on without it.
+    RedisCache,
+    /// Projections to SQL and reads from it.
+    Database,
+    /// REST, push, dashboard, metrics.
+    HttpServer,
 }
 
 impl Component {
     /// All of them, in the order in which they stop.
-    pub const ALL: [Component; 6] = [
+    pub const ALL: [Component; 13] = [
+        Component::WebsocketConnections,
         Component::StrategyRunners,
         Component::MarketDataStreams,
         Component::OrderManagers,
         Component::PositionManagers,
         Component::RiskEngine,
+        Component::Optimizer,
+        Component::HealthChecker,
         Component::NetworkManager,
+        Component::MemoryManager,
+        Component::RedisCache,
+        Component::Database,
+        Component::HttpServer,
     ];
 
-    /// Pairs whose first must stop before their second: strategies need prices and a writer to leave the market with, and
-    /// every cancel needs the nodes and the address that carry it.
-    pub const BEFORE: [(Component, Component); 6] = [
+    /// Pairs whose first must stop before their second: strategies need prices and a writer to leave the market with, every
+    /// cancel needs the nodes and the address that carry it, the projections take what the trading parts decide to their end, and
+    /// push sessions sit on the server's sockets.
+    pub const BEFORE: [(Component, Component); 9] = [
         (Component::StrategyRunners, Component::MarketDataStreams),
         (Component::StrategyRunners, Component::OrderManagers),
         (Component::OrderManagers, Component::PositionManagers),
         (Component::OrderManagers, Component::RiskEngine),
         (Component::PositionManagers, Component::RiskEngine),
         (Component::OrderManagers, Component::NetworkManager),
+        (Component::MarketDataStreams, Component::Database),
+        (Component::RiskEngine, Component::Database),
+        (Component::WebsocketConnections, Component::HttpServer),
     ];
 
     /// Its name everywhere outside.
     pub const fn name(self) -> &'static str {
         match self {
+            Component::WebsocketConnections => "websocket_connections",
             Component::StrategyRunners => "strategy_runners",
             Component::MarketDataStreams => "market_data_streams",
             Component::OrderManagers => "order_managers",
             Component::PositionManagers => "position_managers",
             Component::RiskEngine => "risk_engine",
+            Component::Optimizer => "optimizer",
+            Component::HealthChecker => "health_checker",
             Component::NetworkManager => "network_manager",
+            Component::MemoryManager => "memory_manager",
+            Component::RedisCache => "redis_cache",
+            Component::Database => "database",
+            Component::HttpServer => "http_server",
         }
     }
 
@@ -105,17 +137,31 @@ pub enum Exhausted {
     StopProcess,
 }
 
+/// The thread that a component's actor lives on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Placement {
+    /// The trading arbiter, beside the lane: a hop there is short.
+    Trading,
+    /// The system arbiter, a thread of its own: nothing there delays an order.
+    System,
+}
+
 /// A row of the policy table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Policy {
     /// Which component.
     pub component: Component,
+    /// Where its actor lives.
+    pub placement: Placement,
     /// How often each of its parts may be restarted.
     pub restart: RestartRule,
     /// What happens past that.
     pub exhausted: Exhausted,
     /// Messages that may wait for its actor before it is called overloaded.
     pub mailbox: usize,
+    /// The kinds of the engine's nodes that it answers for.
+    pub nodes: &'static [&'static str],
 }
 
 const fn rule(max: u32, backoff_millis: i64) -> RestartRule {
@@ -127,21 +173,40 @@ const fn rule(max: u32, backoff_millis: i64) -> RestartRule {
     }
 }
 
-const fn row(component: Component, restart: RestartRule, exhausted: Exhausted, mailbox: usize) -> Policy {
-    Policy { component, restart, exhausted, mailbox }
+/// Of a component beside the lane.
+const fn trading(
+    component: Component,
+    restart: RestartRule,
+    exhausted: Exhausted,
+    mailbox: usize,
+    nodes: &'static [&'static str],
+) -> Policy {
+    Policy { component, placement: Placement::Trading, restart, exhausted, mailbox, nodes }
+}
+
+/// Of a component on the system arbiter.
+const fn system(component: Component, restart: RestartRule, exhausted: Exhausted) -> Policy {
+    Policy { component, placement: Placement::System, restart, exhausted, mailbox: 64, nodes: &[] }
 }
 
 /// The policy table: the only place where failure has a meaning.
-pub const POLICIES: [Policy; 6] = {
+pub const POLICIES: [Policy; 13] = {
     use Component::*;
     use Exhausted::*;
     [
-        row(StrategyRunners, rule(5, 1_000), Degrade, 256),
-        row(MarketDataStreams, rule(10, 200), PauseStrategies, 256),
-        row(OrderManagers, rule(5, 200), HaltTrading, 256),
-        row(PositionManagers, rule(3, 200), HaltNewRisk, 64),
-        row(RiskEngine, rule(3, 200), HaltNewRisk, 64),
-        row(NetworkManager, rule(10, 1_000), Degrade, 64),
+        system(WebsocketConnections, rule(10, 200), Degrade),
+        trading(StrategyRunners, rule(5, 1_000), Degrade, 256, &["runner"]),
+        trading(MarketDataStreams, rule(10, 200), PauseStrategies, 256, &[]),
+        trading(OrderManagers, rule(5, 200), HaltTrading, 256, &["gate", "desk", "reconciler"]),
+        trading(PositionManagers, rule(3, 200), HaltNewRisk, 64, &["ledger"]),
+        trading(RiskEngine, rule(3, 200), HaltNewRisk, 64, &["risk", "markets"]),
+        system(Optimizer, rule(5, 1_000), Degrade),
+        system(HealthChecker, rule(10, 1_000), Degrade),
+        trading(NetworkManager, rule(10, 1_000), Degrade, 64, &[]),
+        system(MemoryManager, rule(10, 1_000), Degrade),
+        system(RedisCache, rule(10, 1_000), Degrade),
+        system(Database, rule(10, 1_000), Degrade),
+        system(HttpServer, rule(5, 200), StopProcess),
     ]
 };
 
@@ -163,6 +228,8 @@ pub enum ComponentState {
     Stopped,
     /// It is past its budget, or was aborted.
     Failed,
+    /// Its actor does not answer: its thread is blocked.
+    Silent,
 }
 
 /// A component as an operator sees it.
@@ -172,6 +239,14 @@ pub struct ComponentView {
     pub name: Component,
     /// Where it is.
     pub state: ComponentState,
+    /// The thread that its actor lives on.
+    pub placement: Placement,
+    /// What happens when a part of it is past its budget.
+    pub exhausted: Exhausted,
+    /// The kinds of the engine's nodes that it answers for.
+    pub nodes: &'static [&'static str],
+    /// How long its stop may take, in milliseconds; the whole stop may leave it less.
+    pub stop_within_ms: u64,
     /// Restarts of its parts so far.
     pub restarts: u64,
     /// Messages that wait for its actor.
@@ -186,6 +261,28 @@ pub struct ComponentView {
     pub children: Vec<ChildView>,
     /// What else there is to know: numbers and short words.
     pub facts: Vec<(&'static str, String)>,
+}
+
+impl ComponentView {
+    /// One of which nothing more is known.
+    pub fn of(component: Component, state: ComponentState) -> ComponentView {
+        let policy = component.policy();
+        ComponentView {
+            name: component,
+            state,
+            placement: policy.placement,
+            exhausted: policy.exhausted,
+            nodes: policy.nodes,
+            stop_within_ms: 0,
+            restarts: 0,
+            mailbox: 0,
+            mailbox_bound: policy.mailbox,
+            exits: Vec::new(),
+            last_fault: None,
+            children: Vec::new(),
+            facts: Vec::new(),
+        }
+    }
 }
 
 /// A part of a component. Parts are records of their parent's actor: they have no mailbox of their own, because everything
@@ -208,6 +305,9 @@ mod tests {
 
     #[test]
     fn the_table_and_the_names_follow_the_list() {
+        let manual = "websocket_connections strategy_runners market_data_streams order_managers position_managers risk_engine \
+                      optimizer health_checker network_manager memory_manager redis_cache database http_server";
+        assert_eq!(Component::ALL.map(Component::name).join(" "), manual);
         for (at, component) in Component::ALL.into_iter().enumerate() {
             assert_eq!((component as usize, component.policy().component), (at, component));
             assert_eq!(component.name().parse(), Ok(component));

@@ -3,7 +3,7 @@
 
 use super::component::Component;
 use super::lane::Lane;
-use super::supervise::Exit;
+use super::supervise::{Beat, Exit};
 use crate::network_manager::Network;
 use qcat_core::binance::decode::definitions::{ExchangeInfo, RateLimitKind};
 use qcat_core::binance::instruments;
@@ -27,14 +27,17 @@ pub struct Definitions {
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// Asks again and again; never ends by itself. What fails is noted and tried again after the pause.
-pub(crate) async fn keep(definitions: Definitions, network: Network, lane: Lane) -> Exit {
+pub(crate) async fn keep(definitions: Definitions, network: Network, lane: Lane, beat: Beat) -> Exit {
     let note = |code, text: &str| network.notes.note(Component::NetworkManager, code, text, lane.now());
     let mut wait = definitions.every;
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = network.stale.notified() => {}
-        }
+        beat.waiting(async {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = network.stale.notified() => {}
+            }
+        })
+        .await;
         let asker = network.asker(&lane);
         wait = match exchange_info(&asker, &definitions.credentials).await {
             Err(error) => {
@@ -49,7 +52,7 @@ pub(crate) async fn keep(definitions: Definitions, network: Network, lane: Lane)
                 Err(()) => PAUSE,
             },
         };
-        tokio::time::sleep(PAUSE).await;
+        beat.waiting(tokio::time::sleep(PAUSE)).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::component::Component;
 use super::lane::Lane;
+use super::supervise::Exit;
 use qcat_core::binance::proto::Incoming;
 use qcat_core::engine::inbox::Offered;
 use qcat_core::event::Input;
@@ -70,7 +71,36 @@ impl Notes {
 /// Watches what sessions take, from outside. A panic in it is the session's own.
 pub trait SessionWatch: std::fmt::Debug {
     /// A session of this component is about to take this.
-    fn before(&self, component: Component, incoming: &Incoming<'_>);
+    fn before(&self, _component: Component, _incoming: &Incoming<'_>) {}
+    /// A loop of this component begins another turn: how it is to go on. A panic is the loop's own.
+    fn turn(&self, _component: Component) -> Turn {
+        Turn::Go
+    }
+}
+
+/// How a watched loop goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    /// As ever.
+    Go,
+    /// It fails.
+    Fail(&'static str),
+    /// It ends.
+    End,
+    /// It stands still.
+    Stall,
+}
+
+impl Turn {
+    /// Takes it, in a loop that may end; `Some`: it ends so.
+    pub(crate) async fn take(self) -> Option<Exit> {
+        match self {
+            Turn::Go => None,
+            Turn::Fail(why) => Some(Exit::Failed(why.into())),
+            Turn::End => Some(Exit::Done),
+            Turn::Stall => std::future::pending().await,
+        }
+    }
 }
 
 /// The lane's side of a shell.
@@ -116,6 +146,10 @@ impl Host for LaneHost {
         if let Some(watch) = &self.watch {
             watch.before(self.component, incoming);
         }
+    }
+
+    fn stands_still(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.turn(self.component) == Turn::Stall)
     }
 
     fn note(&self, code: &'static str, text: &str) {

@@ -2,6 +2,7 @@
 //!
 //! * [`lane`]: an engine with its queue, journal and writers on one thread. * [`latch`]: stops new risk from any thread.
 //! * [`component`]: the list of components and the policy table. * [`supervise`]: their actors, restarts, budgets.
+//! * [`service`]: components whose work is a loop that the root gives. * [`console`]: what other threads may see and ask.
 //! * [`stop`]: the ordered stop. * [`system`]: starts and stops them all. * [`host`]: the lane's side of a socket shell.
 //! * [`order_log`]: a line for each decision about an order.
 //! * [`board`]: a copy of what the engine believes, for readers on other threads.
@@ -10,6 +11,7 @@
 
 pub mod board;
 pub mod component;
+pub mod console;
 pub mod definitions;
 pub mod feed;
 pub(crate) mod history;
@@ -17,6 +19,7 @@ pub mod host;
 pub mod lane;
 pub mod latch;
 pub mod order_log;
+pub mod service;
 pub mod stop;
 pub mod supervise;
 pub mod system;

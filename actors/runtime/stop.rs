@@ -2,6 +2,7 @@
 
 use super::component::Component;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,24 +31,45 @@ pub enum PlanError {
     },
 }
 
+/// The times of a stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopTimes {
+    /// How long a component may take.
+    pub component_timeout: Duration,
+    /// How long these may, instead.
+    pub component_timeouts: BTreeMap<Component, Duration>,
+    /// How long all of them together may take.
+    pub shutdown_timeout: Duration,
+    /// How long it may take until nothing that adds risk leaves any more.
+    pub signal_timeout: Duration,
+    /// When the process ends whatever happens.
+    pub force_shutdown_after: Duration,
+}
+
+impl Default for StopTimes {
+    fn default() -> StopTimes {
+        StopTimes {
+            component_timeout: Duration::from_secs(10),
+            component_timeouts: BTreeMap::new(),
+            shutdown_timeout: Duration::from_secs(30),
+            signal_timeout: Duration::from_secs(5),
+            force_shutdown_after: Duration::from_secs(60),
+        }
+    }
+}
+
 /// In which order components stop, and how long that may take. The components' times need not add up: each has its own, and
 /// all of them together no more than `shutdown_timeout`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopPlan {
     order: Vec<Component>,
-    component_timeout: Duration,
-    shutdown_timeout: Duration,
-    force_shutdown_after: Duration,
+    times: StopTimes,
+    log_progress: bool,
 }
 
 impl StopPlan {
     /// Checks an order and its times; tells everything that is wrong with them.
-    pub fn new(
-        order: Vec<Component>,
-        component_timeout: Duration,
-        shutdown_timeout: Duration,
-        force_shutdown_after: Duration,
-    ) -> Result<StopPlan, Vec<PlanError>> {
+    pub fn new(order: Vec<Component>, times: StopTimes) -> Result<StopPlan, Vec<PlanError>> {
         let mut errors = Vec::new();
         for component in Component::ALL {
             match order.iter().filter(|c| **c == component).count() {
@@ -64,15 +86,29 @@ impl StopPlan {
                 errors.push(PlanError::Inverted(early, late));
             }
         }
-        let times = [("component_timeout", component_timeout), ("shutdown_timeout", shutdown_timeout)];
-        errors.extend(times.into_iter().filter(|(_, t)| t.is_zero()).map(|(name, _)| PlanError::NoTime(name)));
-        if force_shutdown_after < shutdown_timeout {
-            errors.push(PlanError::ForceTooEarly { force: force_shutdown_after, timeout: shutdown_timeout });
+        let all = [
+            ("component_timeout", times.component_timeout),
+            ("shutdown_timeout", times.shutdown_timeout),
+            ("signal_timeout", times.signal_timeout),
+        ];
+        errors.extend(all.into_iter().filter(|(_, time)| time.is_zero()).map(|(name, _)| PlanError::NoTime(name)));
+        if times.component_timeouts.values().any(Duration::is_zero) {
+            errors.push(PlanError::NoTime("component_timeouts"));
+        }
+        let (force, timeout) = (times.force_shutdown_after, times.shutdown_timeout);
+        if force < timeout {
+            errors.push(PlanError::ForceTooEarly { force, timeout });
         }
         match errors.is_empty() {
-            true => Ok(StopPlan { order, component_timeout, shutdown_timeout, force_shutdown_after }),
+            true => Ok(StopPlan { order, times, log_progress: true }),
             false => Err(errors),
         }
+    }
+
+    /// The same, but only what goes wrong is logged while it stops.
+    #[must_use]
+    pub fn quiet(self) -> StopPlan {
+        StopPlan { log_progress: false, ..self }
     }
 
     /// Components in the order in which they stop.
@@ -80,25 +116,35 @@ impl StopPlan {
         &self.order
     }
 
-    /// How long the next component may take when the stop has taken `elapsed` so far.
-    pub fn allowance(&self, elapsed: Duration) -> Duration {
-        self.component_timeout.min(self.shutdown_timeout.saturating_sub(elapsed))
+    /// How long a component may take by itself.
+    pub fn component_timeout(&self, component: Component) -> Duration {
+        self.times.component_timeouts.get(&component).copied().unwrap_or(self.times.component_timeout)
+    }
+
+    /// How long a component may take when the stop has taken `elapsed` so far.
+    pub fn allowance(&self, component: Component, elapsed: Duration) -> Duration {
+        self.component_timeout(component).min(self.times.shutdown_timeout.saturating_sub(elapsed))
+    }
+
+    /// How long it may take until nothing that adds risk leaves any more.
+    pub fn signal_timeout(&self) -> Duration {
+        self.times.signal_timeout
     }
 
     /// When the process is ended, however far the stop has come.
     pub fn force_shutdown_after(&self) -> Duration {
-        self.force_shutdown_after
+        self.times.force_shutdown_after
+    }
+
+    /// Whether each step is logged.
+    pub fn log_progress(&self) -> bool {
+        self.log_progress
     }
 }
 
 impl Default for StopPlan {
     fn default() -> StopPlan {
-        StopPlan {
-            order: Component::ALL.to_vec(),
-            component_timeout: Duration::from_secs(10),
-            shutdown_timeout: Duration::from_secs(30),
-            force_shutdown_after: Duration::from_secs(60),
-        }
+        StopPlan { order: Component::ALL.to_vec(), times: StopTimes::default(), log_progress: true }
     }
 }
 
@@ -217,42 +263,52 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn times() -> StopTimes {
+        let component_timeouts = BTreeMap::from([(Component::Database, 2 * SECOND)]);
+        let (component_timeout, shutdown_timeout, signal_timeout) = (SECOND, 3 * SECOND, SECOND);
+        let force_shutdown_after = 6 * SECOND;
+        StopTimes { component_timeout, component_timeouts, shutdown_timeout, signal_timeout, force_shutdown_after }
+    }
+
     fn plan(order: &[Component]) -> Result<StopPlan, Vec<PlanError>> {
-        StopPlan::new(order.to_vec(), SECOND, 3 * SECOND, 6 * SECOND)
+        StopPlan::new(order.to_vec(), times())
+    }
+
+    fn swapped(a: Component, b: Component) -> [Component; 13] {
+        let mut order = Component::ALL;
+        order.swap(a as usize, b as usize);
+        order
     }
 
     #[test]
     fn an_order_names_each_component_once_and_turns_no_dependency_around() {
+        use Component::*;
         assert!(plan(&Component::ALL).is_ok());
-        let mut swapped = Component::ALL;
-        swapped.swap(0, 2);
-        assert_eq!(
-            plan(&swapped),
-            Err(vec![
-                PlanError::Inverted(Component::StrategyRunners, Component::MarketDataStreams),
-                PlanError::Inverted(Component::StrategyRunners, Component::OrderManagers)
-            ])
-        );
+        let inverted = |early, late| PlanError::Inverted(early, late);
+        let blind = vec![inverted(StrategyRunners, MarketDataStreams), inverted(StrategyRunners, OrderManagers)];
+        assert_eq!(plan(&swapped(StrategyRunners, OrderManagers)), Err(blind));
+        let lost = vec![inverted(RiskEngine, Database)];
+        assert_eq!(plan(&swapped(RiskEngine, Database)), Err(lost));
         // Order that is not depended on is free.
-        let mut free = Component::ALL;
-        free.swap(1, 2);
-        free.swap(4, 5);
-        assert!(plan(&free).is_ok());
-        let mut twice = Component::ALL.to_vec();
-        twice[5] = Component::RiskEngine;
-        assert_eq!(
-            plan(&twice),
-            Err(vec![PlanError::Twice(Component::RiskEngine), PlanError::Missing(Component::NetworkManager)])
-        );
+        for free in [
+            swapped(MarketDataStreams, OrderManagers),
+            swapped(Optimizer, NetworkManager),
+            swapped(RedisCache, HttpServer),
+        ] {
+            assert!(plan(&free).is_ok(), "{free:?}");
+        }
+        let mut twice = Component::ALL;
+        twice[NetworkManager as usize] = RiskEngine;
+        assert_eq!(plan(&twice), Err(vec![PlanError::Twice(RiskEngine), PlanError::Missing(NetworkManager)]));
     }
 
     #[test]
     fn a_component_gets_its_time_and_never_more_than_is_left() {
         let plan = plan(&Component::ALL).expect("valid");
-        assert_eq!(plan.allowance(Duration::ZERO), SECOND);
-        assert_eq!(plan.allowance(Duration::from_millis(2_400)), Duration::from_millis(600));
-        assert_eq!(plan.allowance(9 * SECOND), Duration::ZERO);
-        let wrong = StopPlan::new(Component::ALL.to_vec(), Duration::ZERO, 3 * SECOND, SECOND);
-        assert_eq!(wrong.map_err(|e| e.len()), Err(2));
+        let allowed = |component, elapsed| plan.allowance(component, Duration::from_millis(elapsed)).as_millis();
+        assert_eq!([0, 2_400, 9_000].map(|elapsed| allowed(Component::RiskEngine, elapsed)), [1_000, 600, 0]);
+        assert_eq!([0, 2_400, 9_000].map(|elapsed| allowed(Component::Database, elapsed)), [2_000, 600, 0]);
+        let none = StopTimes { component_timeout: Duration::ZERO, force_shutdown_after: SECOND, ..times() };
+        assert_eq!(StopPlan::new(Component::ALL.to_vec(), none).map_err(|e| e.len()), Err(2));
     }
 }

@@ -5,15 +5,24 @@
 //! on pause and budget. A graceful stop is a message too: it is answered when nothing is left to finish.
 //! Tests: `tests` here for a part of its own, and those of `system`.
 
+mod exit;
+mod ground;
+mod managed;
+mod watch;
+
+pub use exit::{Cause, Exit};
+pub use ground::{Ground, SystemGround};
+use managed::Told;
+pub use managed::{Managed, NotRestarted};
+pub use watch::{AbortOnDrop, Beat, Waiting, watch, watch_progress};
+
 use super::component::{ChildView, Component, ComponentState, ComponentView, Exhausted};
-use super::lane::{Lane, LaneState};
+use super::lane::Lane;
 use actix::prelude::*;
-use qcat_core::engine::Fault;
 use qcat_core::engine::budget::RestartBudget;
-use qcat_core::event::{HaltReason, Input, Scope};
+use qcat_core::event::{HaltReason, Scope};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,62 +31,12 @@ use tokio::sync::oneshot;
 /// How often a draining component is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// How a loop ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Exit {
-    /// It had nothing more to do.
-    Done,
-    /// It was asked to.
-    Quit,
-    /// What it depends on is gone.
-    PeerGone(Component),
-    /// It was aborted.
-    Killed,
-    /// An error.
-    Failed(Arc<str>),
-    /// A panic.
-    Panicked(Arc<str>),
-}
-
-/// Why a part of a component has to be restarted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Cause {
-    /// Its loop ended.
-    Loop(Exit),
-    /// A node of the engine that it answers for faulted.
-    Node(Fault),
-}
-
-impl Cause {
-    /// The word under which it is counted.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Cause::Loop(Exit::Done) => "done",
-            Cause::Loop(Exit::Quit) => "quit",
-            Cause::Loop(Exit::PeerGone(_)) => "peer_gone",
-            Cause::Loop(Exit::Killed) => "killed",
-            Cause::Loop(Exit::Failed(_)) => "failed",
-            Cause::Loop(Exit::Panicked(_)) => "panicked",
-            Cause::Node(_) => "node_fault",
-        }
-    }
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Cause::Loop(Exit::Failed(text) | Exit::Panicked(text)) => f.write_str(text),
-            Cause::Loop(Exit::PeerGone(component)) => write!(f, "{component} is gone"),
-            Cause::Loop(_) => f.write_str(self.word()),
-            Cause::Node(Fault { station, seq, kind }) => write!(f, "{station:?} {kind:?} at input {}", seq.0),
-        }
-    }
-}
-
 /// What a component is made of. Calls are synchronous; what takes time runs in tasks that report by a [`Line`].
 pub trait Part: Unpin + Sized + 'static {
     /// Which component.
     const COMPONENT: Component;
+    /// The thread that it lives on.
+    type Ground: Ground;
     /// What its own tasks tell it.
     type Word: Send + 'static;
 
@@ -93,6 +52,10 @@ pub trait Part: Unpin + Sized + 'static {
     fn scope(&self, child: usize) -> Scope;
     /// Takes a word of one of its tasks.
     fn word(&mut self, word: Self::Word, base: &Base<Self>);
+    /// Whether a person may have a part restarted that is not at fault. `Err`: why not.
+    fn may_restart(&self, _child: usize) -> Result<(), &'static str> {
+        Ok(())
+    }
     /// Begins to stop.
     fn begin_stop(&mut self, base: &Base<Self>);
     /// What is left to finish before it has stopped; `None`: nothing.
@@ -105,10 +68,17 @@ pub trait Part: Unpin + Sized + 'static {
 
 /// What every part may use.
 pub struct Base<P: Part> {
-    /// The lane.
-    pub lane: Lane,
+    /// The thread that it lives on.
+    pub ground: P::Ground,
     /// The way to the part's own actor.
     pub line: Line<P>,
+}
+
+impl<P: Part<Ground = Lane>> Base<P> {
+    /// The lane.
+    pub fn lane(&self) -> &Lane {
+        &self.ground
+    }
 }
 
 /// The way to a component's actor. The queue behind it is unbounded, but what goes through it is rare (ends, control) or
@@ -148,34 +118,6 @@ impl<P: Part> Line<P> {
     }
 }
 
-/// Runs a task for a part: when it ends, by a panic too, the part's actor is told. Aborting it tells nothing.
-pub fn watch<P: Part>(
-    line: &Line<P>,
-    child: usize,
-    task: impl Future<Output = Exit> + 'static,
-) -> tokio::task::JoinHandle<()> {
-    let line = line.clone();
-    let task = tokio::task::spawn_local(task);
-    let inner = task.abort_handle();
-    tokio::task::spawn_local(async move {
-        let _abort = AbortOnDrop(inner);
-        let exit = match task.await {
-            Ok(exit) => exit,
-            Err(error) if error.is_panic() => Exit::Panicked(qcat_io::shell::panic_text(&*error.into_panic()).into()),
-            Err(_) => return,
-        };
-        line.ended(child, Cause::Loop(exit));
-    })
-}
-
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 struct Child {
     name: String,
     budget: RestartBudget,
@@ -194,10 +136,12 @@ pub struct Supervised<P: Part> {
     exits: BTreeMap<&'static str, u64>,
     last_fault: Option<String>,
     drained: Vec<oneshot::Sender<()>>,
+    /// It was told to stop, or was ended.
+    stopping: bool,
 }
 
 /// Starts the actor of a component, which does nothing until [`Managed::begin`]. The thread must run a `LocalSet`.
-pub fn supervise<P: Part>(lane: Lane, make: impl FnOnce(&Line<P>) -> P) -> Line<P> {
+pub fn supervise<P: Part>(ground: P::Ground, make: impl FnOnce(&Line<P>) -> P) -> Line<P> {
     let mut made = None;
     Supervised::create(|context: &mut Context<Supervised<P>>| {
         let line = Line { to: context.address(), waiting: Arc::default() };
@@ -214,12 +158,13 @@ pub fn supervise<P: Part>(lane: Lane, make: impl FnOnce(&Line<P>) -> P) -> Line<
         let children = part.children().into_iter().map(child).collect();
         Supervised {
             part,
-            base: Base { lane, line },
+            base: Base { ground, line },
             state: ComponentState::Pending,
             children,
             exits: BTreeMap::new(),
             last_fault: None,
             drained: Vec::new(),
+            stopping: false,
         }
     });
     made.expect("create calls its closure before it returns")
@@ -230,24 +175,20 @@ impl<P: Part> Actor for Supervised<P> {
 }
 
 impl<P: Part> Supervised<P> {
-    fn is_stopping(&self) -> bool {
-        matches!(self.state, ComponentState::Stopping | ComponentState::Stopped | ComponentState::Failed)
-    }
-
     fn ended(&mut self, at: usize, cause: Cause, context: &mut Context<Self>) {
         *self.exits.entry(cause.word()).or_default() += 1;
         let text = cause.to_string();
         self.last_fault = Some(text.clone());
         let is_loop = matches!(cause, Cause::Loop(_));
-        let stopping = self.is_stopping();
+        let stopping = self.stopping;
         let Some(child) = self.children.get_mut(at) else {
-            return self.base.lane.lose(format!("{} has no part {at}, but it is at fault: {text}", P::COMPONENT));
+            return self.base.ground.lose(format!("{} has no part {at}, but it is at fault: {text}", P::COMPONENT));
         };
         child.last_fault = Some(text);
         if is_loop && (stopping || child.restarting) {
             return;
         }
-        match child.budget.take(self.base.lane.now()) {
+        match child.budget.take(self.base.ground.now()) {
             Some(pause) => {
                 tracing::warn!(component = %P::COMPONENT, part = %child.name, fault = %cause, ?pause, "restarts");
                 child.restarting |= is_loop;
@@ -261,8 +202,8 @@ impl<P: Part> Supervised<P> {
 
     fn restart(&mut self, at: usize, cause: &Cause, context: &mut Context<Self>) {
         let is_loop = matches!(cause, Cause::Loop(_));
-        self.children[at].restarting &= !is_loop;
-        if is_loop && self.is_stopping() {
+        // A person may have been faster.
+        if is_loop && (!std::mem::take(&mut self.children[at].restarting) || self.stopping) {
             return;
         }
         match self.part.restart(at, cause, &self.base) {
@@ -275,28 +216,49 @@ impl<P: Part> Supervised<P> {
         }
     }
 
+    /// A person wants a part restarted: at once, with a fresh budget.
+    fn restart_asked(&mut self, name: Option<&str>) -> Result<(), NotRestarted> {
+        if self.state == ComponentState::Pending || self.stopping {
+            return Err(NotRestarted::NotRunning);
+        }
+        let named = |child: &Child| name.is_none_or(|name| child.name == name);
+        let wanted: Vec<usize> = (0..self.children.len()).filter(|at| named(&self.children[*at])).collect();
+        if wanted.is_empty() {
+            return Err(NotRestarted::NoSuchPart(name.unwrap_or_default().to_owned()));
+        }
+        for at in &wanted {
+            self.part.may_restart(*at).map_err(|why| NotRestarted::Refused(why.to_owned()))?;
+        }
+        for at in wanted {
+            *self.exits.entry(Cause::Asked.word()).or_default() += 1;
+            self.part.restart(at, &Cause::Asked, &self.base).map_err(NotRestarted::Refused)?;
+            let child = &mut self.children[at];
+            tracing::warn!(component = %P::COMPONENT, part = %child.name, "restarted by a person");
+            child.budget.refill();
+            child.restarting = false;
+            child.state = ComponentState::Running;
+        }
+        if self.children.iter().all(|child| child.state != ComponentState::Failed) {
+            self.state = ComponentState::Running;
+        }
+        Ok(())
+    }
+
     /// What the policy table says, and what the part itself knows to do.
     fn give_up(&mut self, at: usize, cause: &Cause) {
         let policy = P::COMPONENT.policy();
         let name = &self.children[at].name;
         tracing::error!(component = %P::COMPONENT, part = %name, fault = %cause, then = ?policy.exhausted, "given up");
         self.children[at].state = ComponentState::Failed;
-        if !self.is_stopping() {
+        if !self.stopping {
             let all = self.children.iter().all(|child| child.state == ComponentState::Failed);
             self.state = if all { ComponentState::Failed } else { ComponentState::Degraded };
         }
-        let (lane, reason) = (&self.base.lane, HaltReason::Fault);
+        let ground = &self.base.ground;
         match policy.exhausted {
             Exhausted::Degrade | Exhausted::PauseStrategies => {}
-            Exhausted::HaltTrading | Exhausted::HaltNewRisk if lane.state() == LaneState::Running => {
-                lane.offer(Input::Halt { scope: self.part.scope(at), reason });
-            }
-            // An engine that does not step any more cannot halt by itself, nor cancel.
-            Exhausted::HaltTrading | Exhausted::HaltNewRisk => {
-                lane.latch().set(reason);
-                lane.give_up();
-            }
-            Exhausted::StopProcess => lane.lose(format!("{} is past its restart budget", P::COMPONENT)),
+            Exhausted::HaltTrading | Exhausted::HaltNewRisk => ground.halt(self.part.scope(at), HaltReason::Fault),
+            Exhausted::StopProcess => ground.lose(format!("{} is past its restart budget", P::COMPONENT)),
         }
         self.part.give_up(at, cause, &self.base);
     }
@@ -310,21 +272,22 @@ impl<P: Part> Supervised<P> {
             restarts: child.budget.total(),
             last_fault: child.last_fault.clone(),
         };
+        let known = ComponentView::of(P::COMPONENT, self.state);
         ComponentView {
-            name: P::COMPONENT,
             state: if running && restarting { ComponentState::Restarting } else { self.state },
             restarts: self.children.iter().map(|child| child.budget.total()).sum(),
             mailbox: self.base.line.waiting.load(Ordering::Relaxed),
-            mailbox_bound: P::COMPONENT.policy().mailbox,
             exits: self.exits.iter().map(|(word, count)| (*word, *count)).collect(),
             last_fault: self.last_fault.clone(),
             children: self.children.iter().map(view).collect(),
             facts: self.part.facts(),
+            ..known
         }
     }
 
     fn over(&mut self, state: ComponentState) {
         self.part.end(&self.base);
+        self.stopping = true;
         self.state = state;
         self.children.iter_mut().filter(|c| c.state != ComponentState::Failed).for_each(|c| c.state = state);
         for waiter in self.drained.drain(..) {
@@ -342,137 +305,6 @@ impl<P: Part> Supervised<P> {
         } else {
             context.run_later(LOOK_EVERY, Self::look);
         }
-    }
-}
-
-/// What reaches a component's actor on its line.
-enum Told<P: Part> {
-    Word(P::Word),
-    Ended(usize, Cause),
-}
-
-impl<P: Part> Message for Told<P> {
-    type Result = ();
-}
-
-impl<P: Part> Handler<Told<P>> for Supervised<P> {
-    type Result = ();
-
-    fn handle(&mut self, told: Told<P>, context: &mut Context<Self>) {
-        self.base.line.waiting.fetch_sub(1, Ordering::Relaxed);
-        match told {
-            Told::Word(word) => self.part.word(word, &self.base),
-            Told::Ended(child, cause) => self.ended(child, cause, context),
-        }
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Begin;
-
-impl<P: Part> Handler<Begin> for Supervised<P> {
-    type Result = ();
-
-    fn handle(&mut self, _: Begin, _: &mut Context<Self>) {
-        self.state = ComponentState::Running;
-        for child in 0..self.children.len() {
-            self.part.start(child, &self.base);
-            self.children[child].state = ComponentState::Running;
-        }
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "ComponentView")]
-struct Look;
-
-impl<P: Part> Handler<Look> for Supervised<P> {
-    type Result = MessageResult<Look>;
-
-    fn handle(&mut self, _: Look, _: &mut Context<Self>) -> MessageResult<Look> {
-        MessageResult(self.view())
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Drain;
-
-impl<P: Part> Handler<Drain> for Supervised<P> {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, _: Drain, context: &mut Context<Self>) -> ResponseFuture<()> {
-        let (sender, answer) = oneshot::channel();
-        self.drained.push(sender);
-        self.state = ComponentState::Stopping;
-        self.part.begin_stop(&self.base);
-        self.look(context);
-        Box::pin(async move {
-            let _ = answer.await;
-        })
-    }
-}
-
-#[derive(Message)]
-#[rtype(result = "Option<String>")]
-struct Abort;
-
-impl<P: Part> Handler<Abort> for Supervised<P> {
-    type Result = Option<String>;
-
-    fn handle(&mut self, _: Abort, _: &mut Context<Self>) -> Option<String> {
-        let left = self.part.left(&self.base);
-        self.over(ComponentState::Failed);
-        left
-    }
-}
-
-type Answer<T> = Pin<Box<dyn Future<Output = T>>>;
-
-/// A component as the system sees it.
-pub trait Managed {
-    /// Which one.
-    fn component(&self) -> Component;
-    /// Starts its parts.
-    fn begin(&self) -> Answer<()>;
-    /// Stops it; answers when nothing is left to finish.
-    fn drain(&self) -> Answer<()>;
-    /// Ends it at once; tells what it still had to finish.
-    fn abort(&self) -> Answer<Option<String>>;
-    /// Looks at it; `None` when its actor is dead.
-    fn view(&self) -> Answer<Option<ComponentView>>;
-    /// Whether its actor lives.
-    fn is_alive(&self) -> bool;
-}
-
-impl<P: Part> Managed for Line<P> {
-    fn component(&self) -> Component {
-        P::COMPONENT
-    }
-
-    fn begin(&self) -> Answer<()> {
-        let request = self.to.send(Begin);
-        Box::pin(async move { request.await.unwrap_or_default() })
-    }
-
-    fn drain(&self) -> Answer<()> {
-        let request = self.to.send(Drain);
-        Box::pin(async move { request.await.unwrap_or_default() })
-    }
-
-    fn abort(&self) -> Answer<Option<String>> {
-        let request = self.to.send(Abort);
-        Box::pin(async move { request.await.unwrap_or_else(|error| Some(error.to_string())) })
-    }
-
-    fn view(&self) -> Answer<Option<ComponentView>> {
-        let request = self.to.send(Look);
-        Box::pin(async move { request.await.ok() })
-    }
-
-    fn is_alive(&self) -> bool {
-        self.to.connected()
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::{exit, print_faults};
 use crate::config::{self, Config};
-use crate::daemon::{self, Daemon};
+use crate::daemon::{self, Daemon, Starting};
 use crate::signals::Guard;
-use crate::wire::StartError;
+use crate::wire::{Composition, StartError};
 use qcat_actors::runtime::lane::LaneError;
 use qcat_actors::runtime::stop::StopPlan;
+use qcat_actors::runtime::system::SystemHandle;
 use qcat_core::strategy::registry::Registry;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -93,39 +94,56 @@ async fn serve(config: Config, registry: Arc<Registry>, resume: bool, guard: Gua
     actix_rt::spawn(outlive_the_terminal());
     tracing::info!(name = %config.app.name, environment = %config.app.environment, exchange = %config.exchange.rest_url,
         version = env!("CARGO_PKG_VERSION"), "starting");
-    let started = tokio::select! {
-        started = Daemon::start(&config, registry) => started,
-        () = guard.asked() => {
-            tracing::info!("told to stop before the start was done");
-            return exit::OK;
-        }
+    let force = guard.clone();
+    let composition = Composition { force: Box::new(move || force.force()), ..registry.into() };
+    let mut starting = match Starting::begin(&config, composition).await {
+        Ok(starting) => starting,
+        Err(error) => return not_started(&error),
     };
-    let daemon = match started {
-        Ok(daemon) => daemon,
-        Err(error) => {
-            tracing::error!("{error}");
-            return start_code(&error);
-        }
+    let system = starting.system().clone();
+    guard.watch(system.unstopped());
+    let code = tokio::select! {
+        code = trade(&mut starting, &config, resume) => code,
+        code = told(&system, &guard) => code,
     };
-    guard.watch(daemon.system().unstopped());
-    settle_halts(&daemon, resume);
-    let ended = tokio::select! {
-        () = guard.asked() => None,
-        reason = daemon.ended() => Some(reason),
-    };
-    match &ended {
-        None => tracing::info!("told to stop"),
-        Some(reason) => tracing::error!(%reason, "the daemon cannot go on"),
-    }
     guard.arm();
-    match (daemon.stop().await, ended) {
-        (daemon::Stopped::InTime, None) => exit::OK,
-        (daemon::Stopped::Overran(names), _) => {
-            tracing::warn!(components = %names.join(", "), "cut off");
+    match system.stop().await {
+        report if report.is_clean() => code,
+        report => {
+            let names: Vec<&str> = report.overrun().map(|status| status.component.name()).collect();
+            tracing::warn!(components = %names.join(", "), journal = report.journal, "cut off");
             exit::FORCED
         }
-        (_, Some(_)) => exit::SOFTWARE,
     }
+}
+
+/// Trades until something else ends it; comes back only when it cannot.
+async fn trade(starting: &mut Starting, config: &Config, resume: bool) -> u8 {
+    match starting.trade(config).await {
+        Ok(daemon) => {
+            settle_halts(&daemon, resume);
+            std::future::pending().await
+        }
+        Err(error) => not_started(&error),
+    }
+}
+
+/// Waits until the daemon is told to stop, or has to.
+async fn told(system: &SystemHandle, guard: &Guard) -> u8 {
+    tokio::select! {
+        () = guard.asked() => tracing::info!("told to stop"),
+        why = system.stop_wanted() => tracing::info!(%why, "told to stop"),
+        reason = system.ended() => {
+            tracing::error!(%reason, "the daemon cannot go on");
+            return exit::SOFTWARE;
+        }
+    }
+    exit::OK
+}
+
+fn not_started(error: &StartError) -> u8 {
+    tracing::error!("{error}");
+    start_code(error)
 }
 
 /// Halts outlive the process, so that a restart is no way around them.

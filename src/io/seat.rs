@@ -26,6 +26,10 @@ pub trait Host {
     /// The session is about to take this. Runs inside the same catch as the session's own call, so a panic in it is the session's:
     /// this is how tests make a session fail.
     fn before(&self, _incoming: &Incoming<'_>) {}
+    /// Whether the session's timer stands still from here on: this is how tests make a session stall.
+    fn stands_still(&self) -> bool {
+        false
+    }
     /// Takes something that an operator should read.
     fn note(&self, code: &'static str, text: &str);
     /// The exchange refused by a rule that we do not know so: its definitions are to be asked for anew.

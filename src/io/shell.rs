@@ -16,7 +16,7 @@ use qcat_core::binance::session::{Session, World};
 use qcat_core::time::Span;
 use secrecy::{ExposeSecret, SecretString};
 use std::any::Any;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::rc::{Rc, Weak};
@@ -44,6 +44,7 @@ pub struct Shell<S: Session + 'static> {
     tasks: RefCell<Vec<JoinHandle<()>>>,
     timer_moved: Notify,
     tasks_started: RefCell<u64>,
+    turns: Cell<u64>,
 }
 
 struct LinkTask {
@@ -76,6 +77,7 @@ impl<S: Session + 'static> Shell<S> {
             tasks: RefCell::default(),
             timer_moved: Notify::new(),
             tasks_started: RefCell::new(0),
+            turns: Cell::new(0),
         });
         let mut tasks = vec![shell.spawn("timer", run_timer(Rc::downgrade(&shell)))];
         if shell.credentials.is_some() {
@@ -102,6 +104,11 @@ impl<S: Session + 'static> Shell<S> {
         if self.seat.call(call, |action| self.act(action)) {
             self.timer_moved.notify_one();
         }
+    }
+
+    /// Turns of its timer: at least one a second while it is not stalled. Its sockets and requests are watched over by the session.
+    pub fn turns(&self) -> u64 {
+        self.turns.get()
     }
 
     /// Whether the session is not called any more: it panicked, or was ended.
@@ -254,6 +261,11 @@ async fn run_timer<S: Session + 'static>(shell: Weak<Shell<S>>) {
         let Some(strong) = shell.upgrade() else { return };
         if strong.is_over() {
             return;
+        }
+        strong.turns.set(strong.turns.get().wrapping_add(1));
+        if strong.seat.host().stands_still() {
+            drop(strong);
+            return std::future::pending().await;
         }
         let (next, now) = (strong.seat.session().next_timeout(), strong.seat.host().now());
         let due_in = next.map(|at| at.since(now));

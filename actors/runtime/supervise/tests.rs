@@ -18,7 +18,7 @@ impl Fragile {
             tokio::time::sleep(Duration::from_millis(10)).await;
             panic!("too fragile");
         };
-        self.task = Some(watch(&base.line, child, fragile));
+        self.task = Some(watch(&base.line, child, (Beat::default(), Duration::from_secs(60)), fragile));
     }
 
     fn write(&self, line: String) {
@@ -28,6 +28,7 @@ impl Fragile {
 
 impl Part for Fragile {
     const COMPONENT: Component = Component::RiskEngine;
+    type Ground = Lane;
     type Word = &'static str;
 
     fn children(&self) -> Vec<String> {

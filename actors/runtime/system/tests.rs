@@ -3,11 +3,12 @@
 use super::*;
 use crate::runtime::component::ComponentState;
 use crate::runtime::lane::LaneState;
+use crate::runtime::stop::{StopState, StopTimes};
 use crate::runtime::testkit::*;
 use qcat_core::binance::session::account::AccountOptions;
 use qcat_core::binance::session::market::MarketOptions;
 use qcat_core::engine::Observer;
-use qcat_core::event::{Event, Input, RunnerState, StopReason};
+use qcat_core::event::{Event, Input, RunnerState, Station, StopReason};
 use qcat_core::id::{Seq, StrategyIx};
 use qcat_core::time::Span;
 use qcat_io::journal::Durability;
@@ -18,16 +19,34 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::LocalSet;
 
-/// A system without sockets around a lane with the simulated venue behind it.
-async fn system(world: &World) -> SystemHandle {
+/// A system around this lane, services on this thread.
+async fn start(services: Services, stop: StopPlan, options: LaneOptions) -> SystemHandle {
+    let begin = BeginOptions { stop, services: Box::new(|_| services), own_thread: false, force: Box::new(|| {}) };
+    let handle = begin_with(begin).await;
+    handle.attach(options).await.unwrap();
+    handle
+}
+
+async fn begin_with(options: BeginOptions) -> SystemHandle {
+    begin(options).await.unwrap()
+}
+
+fn second_each() -> StopPlan {
+    let second = Duration::from_secs(1);
+    let times = StopTimes { component_timeout: second, shutdown_timeout: 3 * second, ..StopTimes::default() };
+    StopPlan::new(Component::ALL.to_vec(), times).unwrap()
+}
+
+/// Without sockets, around a lane with the simulated venue behind it.
+fn lane_options(world: &World) -> LaneOptions {
     // Nobody listens there: the probe fails, and nothing else depends on it.
     let network = Network::new(Connector::new(None).unwrap(), "http://127.0.0.1:1").unwrap();
-    let second = Duration::from_secs(1);
-    let stop = StopPlan::new(Component::ALL.to_vec(), second, 3 * second, 6 * second).unwrap();
-    let (lane, probe_every) = (world.lane.clone(), 60 * second);
-    let options =
-        SystemOptions { lane, network, accounts: vec![], streams: vec![], stop, probe_every, definitions: None };
-    let handle = start(options).await.unwrap();
+    let (lane, probe_every) = (world.lane.clone(), Duration::from_secs(60));
+    LaneOptions { lane, network, accounts: vec![], streams: vec![], probe_every, definitions: None }
+}
+
+async fn system(world: &World) -> SystemHandle {
+    let handle = start(Services::default(), second_each(), lane_options(world)).await;
     world.go();
     handle
 }
@@ -123,7 +142,7 @@ async fn an_engine_that_breaks_again_and_again_is_left_broken_and_halted() {
         // What a person still can do: stop. The strategies cannot, and are named.
         let report = handle.stop().await;
         assert_eq!(report.overrun().map(|status| status.component).collect::<Vec<_>>(), [Component::StrategyRunners]);
-        assert_eq!(report.components[0].left.as_deref(), Some("the engine is Broken"));
+        assert_eq!(report.components[1].left.as_deref(), Some("the engine is Broken"));
     };
     LocalSet::new().run_until(test).await;
 }
@@ -162,16 +181,14 @@ async fn without_an_exchange_everything_comes_back_unsent_and_the_stop_is_clean(
             seed,
         };
         let streams = vec![StreamGroup { name: "all".to_owned(), options }];
-        let options = SystemOptions {
-            lane: world.lane.clone(),
+        let options = LaneOptions {
             network,
             accounts: vec![account],
             streams,
-            stop: StopPlan::default(),
             probe_every: Duration::from_secs(1),
-            definitions: None,
+            ..lane_options(&world)
         };
-        let handle = start(options).await.unwrap();
+        let handle = start(Services::default(), StopPlan::default(), options).await;
         for _ in 0..40 {
             world.clock.advance(Span::from_millis(100));
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -233,10 +250,10 @@ async fn a_component_that_overruns_its_time_is_aborted_and_named() {
         let report = handle.stop().await;
         let overrun: Vec<_> = report.overrun().map(|status| (status.component, status.state)).collect();
         assert_eq!(overrun, [(Component::StrategyRunners, StopState::Failed)]);
-        assert!(report.components[0].left.as_ref().unwrap().contains("1 orders open"), "{report:?}");
-        assert_eq!((report.components[0].allowed_ms, report.forced), (1000, false));
-        assert!(report.components[0].took_ms >= 1000 && began.elapsed() < Duration::from_secs(3));
-        assert!(report.components[1..].iter().all(|status| status.state == StopState::Stopped));
+        assert!(report.components[1].left.as_ref().unwrap().contains("1 orders open"), "{report:?}");
+        assert_eq!((report.components[1].allowed_ms, report.forced), (1000, false));
+        assert!(report.components[1].took_ms >= 1000 && began.elapsed() < Duration::from_secs(3));
+        assert!(report.components[2..].iter().all(|status| status.state == StopState::Stopped));
         assert_eq!(world.lane.state(), LaneState::Closed);
     };
     LocalSet::new().run_until(test).await;

@@ -53,6 +53,11 @@ impl RestartBudget {
         Some(Span::from_nanos(doubled.min(self.rule.backoff_max.nanos())))
     }
 
+    /// A person answers for the next ones: the budget is full again.
+    pub fn refill(&mut self) {
+        self.restarts.clear();
+    }
+
     /// Restarts since the beginning.
     pub fn total(&self) -> u64 {
         self.total
