@@ -3,6 +3,7 @@
 //! Map of the project: `qcat-core` decides (pure), `qcat-io` moves bytes, `qcat-actors` keeps both alive, this package puts them
 //! together: configuration, command line, composition.
 
+pub mod api;
 pub mod backtest;
 pub mod cli;
 pub mod compare;

@@ -72,6 +72,22 @@ impl Connector {
     }
 }
 
+/// A server's side, with a certificate (and those between it and the root) and its key from files in PEM form.
+pub fn server_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, NetError> {
+    let wrong = |path: &Path, reason: String| NetError::CaFile { path: path.display().to_string(), reason };
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(certificate).and_then(|found| found.collect::<Result<Vec<_>, _>>());
+    let chain = chain.map_err(|e| wrong(certificate, e.to_string()))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|e| wrong(key, e.to_string()))?;
+    let config = ServerConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring supports the default TLS versions")
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|e| wrong(certificate, e.to_string()))?;
+    Ok(Arc::new(config))
+}
+
 /// A byte stream, with or without TLS.
 #[derive(Debug)]
 pub enum Stream {

@@ -1,4 +1,6 @@
-//! Secrets: how they are kept in files and asked for on a terminal.
+//! Secrets: how they are kept in files and asked for on a terminal; tokens and passwords.
 
 pub mod enc;
+pub mod jwt;
+pub mod password;
 pub mod prompt;

@@ -1,0 +1,28 @@
+//! The HTTP API: health, metrics, logins, reads of the running system, its description and the page that shows it.
+//!
+//! In: requests, on threads of its own. Out: answers from copies ([`state::System`]) that the trading thread makes when asked for;
+//! nothing here waits on that thread, and nothing there waits for a client. [`server`] is the sockets and the routes, `edge` what
+//! every request passes; the rest are handlers. A new path is a handler with its role among its arguments and its
+//! `utoipa::path`, a line among the routes of [`server`] and a word in [`openapi`]; `tests/api_paths.rs` fails without either.
+//! Tests: over real sockets in `tests/api_*.rs`.
+
+pub mod auth;
+mod body;
+pub mod client;
+mod cors;
+mod edge;
+pub mod error;
+mod guarded;
+pub mod health;
+mod limit;
+mod login;
+mod metrics;
+pub mod openapi;
+pub mod options;
+mod orders;
+mod page;
+mod reads;
+pub mod server;
+pub mod state;
+pub mod system;
+pub mod users;

@@ -1,0 +1,128 @@
+//! What the API stands on: the running system, the users, the history. Each is asked through a trait, from the server's threads.
+
+use actix_web::web;
+use futures_util::future::BoxFuture;
+use qcat_actors::runtime::board::Board;
+use qcat_actors::runtime::stop::StopReport;
+use qcat_actors::runtime::system::Tree;
+use qcat_io::secret::jwt::Tokens;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::auth::Authority;
+use super::limit::Limiter;
+use super::login::Logins;
+use super::options::ServerOptions;
+use super::users::Users;
+
+/// Why there is no answer from a part behind the API.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Away(pub String);
+
+/// The running system. Nothing here waits for the trading thread longer than the answer of a mailbox takes.
+pub trait System: Send + Sync {
+    /// What the engine believes; `Err` while there is none, or when it does not answer.
+    fn board(&self) -> BoxFuture<'_, Result<Arc<Board>, Away>>;
+    /// The components.
+    fn tree(&self) -> BoxFuture<'_, Result<Tree, Away>>;
+    /// How far the stop is, once it has begun.
+    fn stop_report(&self) -> Option<StopReport>;
+    /// How far the daemon is, and why it is no further.
+    fn phase(&self) -> (String, Option<String>);
+    /// Begins the stop; `force`: ends what is left of it at once.
+    fn stop(&self, why: &str, force: bool);
+}
+
+/// A request that was answered.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    /// When it came.
+    pub time: SystemTime,
+    /// Its id.
+    pub request_id: &'a str,
+    /// The client.
+    pub remote: Option<IpAddr>,
+    /// The user, when one was recognised.
+    pub user: Option<&'a str>,
+    /// The method.
+    pub method: &'a str,
+    /// The path without the query.
+    pub path: &'a str,
+    /// The route's pattern; `None`: no route took it. Bounded in number, unlike paths.
+    pub route: Option<&'a str>,
+    /// The status.
+    pub status: u16,
+    /// Bytes of the body.
+    pub bytes: u64,
+    /// What the client calls itself.
+    pub user_agent: Option<&'a str>,
+    /// From the head of the request to the answer.
+    pub took: Duration,
+}
+
+/// Watches what the server does: metrics and the access log. Must not wait.
+pub trait Watch: Send + Sync {
+    /// A request begins.
+    fn began(&self) {}
+    /// It was answered.
+    fn answered(&self, request: &Answered<'_>);
+    /// So many connections more, or fewer.
+    fn connections(&self, _change: i64) {}
+    /// The metrics as a text, and its media type; `None`: they are not measured.
+    fn metrics(&self, _openmetrics: bool) -> Option<(String, &'static str)> {
+        None
+    }
+}
+
+/// What the API stands on.
+pub struct ApiParts {
+    /// The running system.
+    pub system: Arc<dyn System>,
+    /// The users.
+    pub users: Arc<dyn Users>,
+    /// Signs tokens.
+    pub tokens: Tokens,
+    /// Metrics and the access log.
+    pub watch: Arc<dyn Watch>,
+}
+
+/// The state that all workers share.
+pub struct ApiState {
+    pub(super) system: Arc<dyn System>,
+    pub(super) authority: Authority,
+    pub(super) logins: Logins,
+    pub(super) watch: Arc<dyn Watch>,
+    pub(super) options: ServerOptions,
+    /// The limit of the API, when there is one.
+    pub(super) requests: Option<Limiter>,
+    /// Of health and metrics: so that a dashboard cannot starve a probe, nor a probe a dashboard.
+    pub(super) probes: Option<Limiter>,
+    pub(super) scrapes: Option<Limiter>,
+    pub(super) openapi: web::Bytes,
+}
+
+/// Health probes of one address in a minute.
+const PROBES: u32 = 1_200;
+/// Scrapes of one address in a minute.
+const SCRAPES: u32 = 600;
+
+impl ApiState {
+    /// The state of a server.
+    pub fn new(parts: ApiParts, options: ServerOptions) -> ApiState {
+        let minute = Duration::from_secs(60);
+        let limited = options.rate.is_some();
+        ApiState {
+            system: parts.system,
+            authority: Authority::new(parts.tokens, parts.users.clone(), options.token_lifetime),
+            logins: Logins::new(parts.users),
+            watch: parts.watch,
+            requests: options.rate.map(|rate| Limiter::new(rate.requests, rate.window)),
+            probes: limited.then(|| Limiter::new(PROBES, minute)),
+            scrapes: limited.then(|| Limiter::new(SCRAPES, minute)),
+            openapi: super::openapi::document(),
+            options,
+        }
+    }
+}
