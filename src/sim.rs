@@ -201,6 +201,11 @@ pub fn merge(generators: Vec<Generator>) -> impl Iterator<Item = MarketInput> {
     })
 }
 
+/// The beginning of a configuration for a daemon of many beside a simulator: its URLs, and an API on a free port.
+pub fn config_beside(address: SocketAddr, tls: bool) -> String {
+    format!("server:\n  port: 0\nmonitoring:\n  prometheus_enabled: false\n{}", config_urls(address, tls))
+}
+
 /// The URLs of a simulator, as configuration text.
 pub fn config_urls(address: SocketAddr, tls: bool) -> String {
     let (http, ws) = if tls { ("https", "wss") } else { ("http", "ws") };

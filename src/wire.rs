@@ -1,5 +1,6 @@
 //! The composition root: which parts make a daemon, from a configuration. It wires; it decides nothing.
 
+use crate::api::server::BindError;
 use crate::cli::exit;
 use crate::config::{Config, Fault, succession};
 use qcat_actors::runtime::console::Phase;
@@ -38,6 +39,9 @@ pub enum StartError {
     /// A thread cannot be started.
     #[error("a thread of the daemon cannot be started: {0}")]
     Thread(std::io::Error),
+    /// The API cannot be served.
+    #[error(transparent)]
+    Api(#[from] BindError),
     /// The configuration does not fit the exchange.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Config(Vec<Fault>),

@@ -226,11 +226,11 @@ fn pages_of_the_configured_origins_may_read_and_no_others() {
 fn metrics_are_served_on_both_ports_in_the_format_that_is_asked_for() {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let api = Api::start(ServerOptions { metrics_listen: Some(any), metrics_path: "/m".to_owned(), ..options() });
-    let classic = api.get("/m", &["Accept: text/plain"]);
+    let classic = api.get("/metrics", &["Accept: text/plain"]);
     assert_eq!((classic.status, classic.header("content-type")), (200, Some("text/plain; version=0.0.4")));
-    let open = api.get("/m", &["Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5"]);
+    let open = api.get("/metrics", &["Accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5"]);
     assert_eq!(open.header("content-type"), Some("application/openmetrics-text; version=1.0.0"));
-    assert_eq!(api.get("/metrics", &[]).status, 404);
+    assert_eq!(api.get("/m", &[]).status, 404);
     let mut stream = std::net::TcpStream::connect(api.metrics.expect("a second port")).expect("connected");
     stream.write_all(b"GET /m HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").expect("sent");
     assert_eq!(Reply::read(&mut stream).body, "# one\n");

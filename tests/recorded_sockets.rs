@@ -39,7 +39,7 @@ async fn run(recording: PathBuf) {
     let exchange = sim::start(&options).await.expect("the simulator starts");
     let journal = directory.path().join("journal");
     let config = directory.path().join("config.yaml");
-    let urls = sim::config_urls(exchange.address, false);
+    let urls = sim::config_beside(exchange.address, false);
     let demo = include_str!("../configs/demo.yaml");
     std::fs::write(&config, format!("{urls}journal: {{ dir: {} }}\n{demo}", journal.display())).expect("written");
     let mut child = daemon::spawn(&config, directory.path());

@@ -9,10 +9,11 @@
 
 use super::edge::Visit;
 use super::error::{Code, Problem};
-use super::users::{Role, Users};
+use super::state::Users;
 use actix_web::dev::Payload;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 use qcat_io::secret::jwt::{Claims, TokenError, Tokens};
+use qcat_io::store::Role;
 use secrecy::SecretString;
 use std::collections::HashMap;
 use std::future::{Ready, ready};

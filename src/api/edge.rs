@@ -8,6 +8,7 @@ use super::body::is_utf8;
 use super::error::{Code, Problem};
 use super::limit::{Key, Limiter};
 use super::login::too_many;
+use super::server::METRICS;
 use super::state::{Answered, ApiState};
 use super::{client, cors};
 use actix_web::body::{BodySize, BoxBody, MessageBody};
@@ -60,7 +61,6 @@ pub async fn edge(
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let (time, began) = (SystemTime::now(), Instant::now());
     let state = request.app_data::<web::Data<ApiState>>().expect("every server has its state").clone();
-    state.watch.began();
     let visit = visit(&request, &state).await;
     let header = |name| request.headers().get(name).cloned();
     let asked = Asked {
@@ -189,7 +189,7 @@ fn admit(request: &ServiceRequest, state: &ApiState, visit: &Visit) -> Result<()
 fn budget<'a>(path: &str, state: &'a ApiState) -> (Option<&'a Limiter>, bool) {
     if path == "/health" || path.starts_with("/health/") {
         (state.probes.as_ref(), false)
-    } else if path == state.options.metrics_path {
+    } else if path == METRICS || path == state.options.metrics_path {
         (state.scrapes.as_ref(), false)
     } else {
         (state.requests.as_ref(), true)

@@ -79,14 +79,19 @@ fn check(name: &str, status: Health, detail: Option<String>) -> Check {
 
 /// What a look at the components tells.
 pub fn checks(tree: &Tree) -> Vec<Check> {
-    let lane = match tree.lane.state {
-        LaneState::Running if tree.lane.disk_full => {
+    let lane = match tree.lane.as_ref().map(|lane| (lane.state, lane.disk_full)) {
+        None => check("lane", Health::Degraded, Some("the journal is not recovered yet".to_owned())),
+        Some((LaneState::Running, true)) => {
             check("lane", Health::Degraded, Some("the journal's disk is full: no new risk".to_owned()))
         }
-        LaneState::Running => check("lane", Health::Healthy, None),
-        LaneState::Broken => check("lane", Health::Unhealthy, Some("the engine waits to be rebuilt".to_owned())),
-        LaneState::Dead => check("lane", Health::Unhealthy, Some("the journal takes nothing more".to_owned())),
-        LaneState::Closed => check("lane", Health::Unhealthy, Some("the journal is closed".to_owned())),
+        Some((LaneState::Running, false)) => check("lane", Health::Healthy, None),
+        Some((LaneState::Broken, _)) => {
+            check("lane", Health::Unhealthy, Some("the engine waits to be rebuilt".to_owned()))
+        }
+        Some((LaneState::Dead, _)) => {
+            check("lane", Health::Unhealthy, Some("the journal takes nothing more".to_owned()))
+        }
+        Some((LaneState::Closed, _)) => check("lane", Health::Unhealthy, Some("the journal is closed".to_owned())),
     };
     let components = tree.components.iter().map(|component| {
         let status = match component.state {

@@ -10,10 +10,10 @@ use super::edge::Visit;
 use super::error::{Code, Problem};
 use super::limit::{Key, Limiter};
 use super::openapi::Problems;
-use super::state::ApiState;
-use super::users::{Role, User, Users};
+use super::state::{ApiState, Users};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use qcat_io::secret::password;
+use qcat_io::store::User;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -63,8 +63,8 @@ pub struct Token {
     token_type: &'static str,
     /// Until when it is good: RFC 3339, UTC.
     expires_at: String,
-    /// What the user may do.
-    role: Role,
+    /// What the user may do: `viewer`, `trader` or `admin`.
+    role: &'static str,
 }
 
 /// The user of a token.
@@ -72,8 +72,8 @@ pub struct Token {
 pub struct Me {
     /// The name.
     name: String,
-    /// What the user may do.
-    role: Role,
+    /// What the user may do: `viewer`, `trader` or `admin`.
+    role: &'static str,
     /// Until when the token is good: RFC 3339, UTC.
     expires_at: String,
 }
@@ -140,7 +140,7 @@ pub async fn login(
         token: token.expose_secret().to_owned(),
         token_type: "Bearer",
         expires_at: time(expires),
-        role: user.role,
+        role: user.role.word(),
     };
     Ok(HttpResponse::Ok().json(token))
 }
@@ -150,5 +150,5 @@ pub async fn login(
     responses((status = 200, description = "the user of the token", body = Me), Problems))]
 pub async fn me(Viewer(principal): Viewer) -> HttpResponse {
     let (name, expires_at) = (principal.name.to_string(), time(principal.expires));
-    HttpResponse::Ok().json(Me { name, role: principal.role, expires_at })
+    HttpResponse::Ok().json(Me { name, role: principal.role.word(), expires_at })
 }

@@ -2,7 +2,7 @@
 
 use super::error::{Code, PROBLEM_JSON, ProblemBody};
 use super::state::ApiState;
-use super::{health, login, metrics, orders, reads, system};
+use super::{health, history, login, metrics, orders, reads, system};
 use actix_web::{HttpResponse, web};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -21,6 +21,7 @@ pub const PATH: &str = "/api/v1/openapi.json";
         system::version, login::login, login::me,
         reads::strategies, reads::strategy, orders::orders, orders::order, reads::positions, reads::accounts,
         reads::account, reads::risk, reads::journal,
+        history::orders, history::trades, history::decisions, history::audit,
         system::components, system::component, system::shutdown, system::stop,
     ),
     components(schemas(ProblemBody)),
@@ -29,6 +30,7 @@ pub const PATH: &str = "/api/v1/openapi.json";
         (name = "health", description = "For people, balancers and supervisors"),
         (name = "auth", description = "Tokens"),
         (name = "trading", description = "What the engine believes"),
+        (name = "history", description = "What the database has"),
         (name = "system", description = "The daemon"),
     )
 )]

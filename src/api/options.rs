@@ -30,7 +30,7 @@ pub struct ServerOptions {
     pub listen: SocketAddr,
     /// Where metrics are served besides the API's own port; `None`: nowhere.
     pub metrics_listen: Option<SocketAddr>,
-    /// The path of the metrics on both.
+    /// The path of the metrics there; on the API's port it is `/metrics`.
     pub metrics_path: String,
     /// TLS on the API's port.
     pub tls: Option<TlsFiles>,

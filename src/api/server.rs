@@ -7,8 +7,8 @@ use super::edge::edge;
 use super::error::{Code, Problem};
 use super::guarded::Guarded;
 use super::options::{ServerOptions, TlsFiles};
-use super::state::{ApiParts, ApiState, Watch};
-use super::{health, login, metrics, openapi, orders, reads, system};
+use super::state::{ApiParts, ApiState};
+use super::{health, history, login, metrics, openapi, orders, reads, system};
 use actix_http::HttpService;
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::{AppConfig, Server, ServerHandle};
@@ -17,7 +17,6 @@ use actix_web::{App, Handler, HttpResponse, Resource, Responder, Route, guard, w
 use qcat_io::net::tls::{self, Stream};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
@@ -41,6 +40,12 @@ pub enum BindError {
     /// The port cannot be had.
     #[error("{what}: cannot listen on {address}: {error}")]
     Listen { what: &'static str, address: SocketAddr, error: io::Error },
+    /// The host has no address.
+    #[error("{what}: `{host}` cannot be resolved: {error}")]
+    Host { what: &'static str, host: String, error: io::Error },
+    /// Tokens cannot be signed.
+    #[error("jwt.secret_key: {0}")]
+    Key(String),
     /// The certificate cannot be used.
     #[error("server.tls: {0}")]
     Tls(String),
@@ -102,12 +107,14 @@ impl Sockets {
             .shutdown_timeout(STOP)
             .disable_signals();
         let (shared, tls) = (state.clone(), self.tls.clone());
-        builder =
-            builder.listen("api", self.api.try_clone()?, move || service(shared.clone(), tls.clone(), api_routes))?;
+        builder = builder.listen("api", self.api.try_clone()?, move || {
+            service(shared.clone(), tls.clone(), METRICS.to_owned(), api_routes)
+        })?;
         if let Some(metrics) = &self.metrics {
-            let shared = state.clone();
-            builder = builder
-                .listen("metrics", metrics.try_clone()?, move || service(shared.clone(), None, metrics_routes))?;
+            let (shared, path) = (state.clone(), options.metrics_path.clone());
+            builder = builder.listen("metrics", metrics.try_clone()?, move || {
+                service(shared.clone(), None, path.clone(), metrics_routes)
+            })?;
         }
         let metrics_address = self.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
         Ok(Bound { server: builder.run(), address: self.api.local_addr()?, metrics_address })
@@ -142,31 +149,15 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, BindError> {
     Ok(TlsAcceptor::from(config))
 }
 
-/// Counts a connection as long as it is there.
-struct Counted(Arc<dyn Watch>);
-
-impl Counted {
-    fn new(watch: Arc<dyn Watch>) -> Counted {
-        watch.connections(1);
-        Counted(watch)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.connections(-1);
-    }
-}
-
 /// What serves one connection: TLS, the deadline of answers, HTTP/1, the routes.
 fn service(
     state: web::Data<ApiState>,
     tls: Option<TlsAcceptor>,
+    path: String,
     routes: fn(&mut web::ServiceConfig),
 ) -> impl actix_service::ServiceFactory<TcpStream, Config = (), Response = (), Error = (), InitError = ()> {
     let options = &state.options;
     let (write_timeout, watch) = (options.write_timeout, state.watch.clone());
-    let path = options.metrics_path.clone();
     let app = App::new()
         .app_data(state.clone())
         .configure(routes)
@@ -180,7 +171,7 @@ fn service(
         .client_disconnect_timeout(HANDSHAKE)
         .h1(map_config(app, |()| AppConfig::default()));
     fn_service(move |tcp: TcpStream| {
-        let (tls, counted) = (tls.clone(), Counted::new(watch.clone()));
+        let (tls, counted) = (tls.clone(), watch.connected());
         async move {
             let peer = tcp.peer_addr().ok();
             // Answers are small: waiting to fill a segment only delays them.
@@ -237,6 +228,8 @@ async fn no_path() -> Result<HttpResponse, Problem> {
 }
 
 const READ: &str = "GET, HEAD";
+/// Where the API's own port serves metrics.
+pub const METRICS: &str = "/metrics";
 
 fn health_routes(app: &mut web::ServiceConfig) {
     app.service(resource("/health", READ, health::health))
@@ -258,6 +251,10 @@ fn api_routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/strategies/{id}", READ, reads::strategy))
         .service(resource("/api/v1/orders", READ, orders::orders))
         .service(resource("/api/v1/orders/{client_order_id}", READ, orders::order))
+        .service(resource("/api/v1/history/orders", READ, history::orders))
+        .service(resource("/api/v1/trades", READ, history::trades))
+        .service(resource("/api/v1/decisions", READ, history::decisions))
+        .service(resource("/api/v1/audit", READ, history::audit))
         .service(resource("/api/v1/positions", READ, reads::positions))
         .service(resource("/api/v1/accounts", READ, reads::accounts))
         .service(resource("/api/v1/accounts/{name}", READ, reads::account))

@@ -6,15 +6,18 @@ use qcat_actors::runtime::board::Board;
 use qcat_actors::runtime::stop::StopReport;
 use qcat_actors::runtime::system::Tree;
 use qcat_io::secret::jwt::Tokens;
+use qcat_io::store::{Store, User};
+use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::auth::Authority;
+use super::error::{Code, Problem};
 use super::limit::Limiter;
 use super::login::Logins;
 use super::options::ServerOptions;
-use super::users::Users;
+use super::store::StoreSlot;
 
 /// Why there is no answer from a part behind the API.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +36,12 @@ pub trait System: Send + Sync {
     fn phase(&self) -> (String, Option<String>);
     /// Begins the stop; `force`: ends what is left of it at once.
     fn stop(&self, why: &str, force: bool);
+}
+
+/// Where users are kept.
+pub trait Users: Send + Sync {
+    /// A user by name; `None`: there is none.
+    fn find<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<User>, Away>>;
 }
 
 /// A request that was answered.
@@ -64,16 +73,12 @@ pub struct Answered<'a> {
 
 /// Watches what the server does: metrics and the access log. Must not wait.
 pub trait Watch: Send + Sync {
-    /// A request begins.
-    fn began(&self) {}
-    /// It was answered.
+    /// A request was answered.
     fn answered(&self, request: &Answered<'_>);
-    /// So many connections more, or fewer.
-    fn connections(&self, _change: i64) {}
-    /// The metrics as a text, and its media type; `None`: they are not measured.
-    fn metrics(&self, _openmetrics: bool) -> Option<(String, &'static str)> {
-        None
-    }
+    /// A connection is open until what is given back is dropped.
+    fn connected(&self) -> Box<dyn Any>;
+    /// The metrics' media type and text, in the format that an `Accept` header asks for; `None`: they are not measured.
+    fn metrics<'a>(&'a self, accept: Option<&'a str>) -> BoxFuture<'a, Option<(&'static str, String)>>;
 }
 
 /// What the API stands on.
@@ -82,6 +87,8 @@ pub struct ApiParts {
     pub system: Arc<dyn System>,
     /// The users.
     pub users: Arc<dyn Users>,
+    /// The history.
+    pub store: StoreSlot,
     /// Signs tokens.
     pub tokens: Tokens,
     /// Metrics and the access log.
@@ -94,6 +101,7 @@ pub struct ApiState {
     pub(super) authority: Authority,
     pub(super) logins: Logins,
     pub(super) watch: Arc<dyn Watch>,
+    store: StoreSlot,
     pub(super) options: ServerOptions,
     /// The limit of the API, when there is one.
     pub(super) requests: Option<Limiter>,
@@ -118,11 +126,17 @@ impl ApiState {
             authority: Authority::new(parts.tokens, parts.users.clone(), options.token_lifetime),
             logins: Logins::new(parts.users),
             watch: parts.watch,
+            store: parts.store,
             requests: options.rate.map(|rate| Limiter::new(rate.requests, rate.window)),
             probes: limited.then(|| Limiter::new(PROBES, minute)),
             scrapes: limited.then(|| Limiter::new(SCRAPES, minute)),
             openapi: super::openapi::document(),
             options,
         }
+    }
+    /// The database; an error while there is none.
+    pub(super) fn store(&self) -> Result<Arc<dyn Store>, Problem> {
+        let away = || Problem::new(Code::StoreUnavailable, "the database is not open").retry_after(5);
+        self.store.get().ok_or_else(away)
     }
 }

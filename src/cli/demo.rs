@@ -100,7 +100,7 @@ async fn serve(arguments: Arguments, directory: tempfile::TempDir) -> u8 {
 }
 
 fn configuration(exchange: &RunningSim, directory: &std::path::Path) -> Result<config::Config, String> {
-    let mut text = sim::config_urls(exchange.address, exchange.ca_pem.is_some());
+    let mut text = sim::config_beside(exchange.address, exchange.ca_pem.is_some());
     if let Some(pem) = &exchange.ca_pem {
         let path = directory.join("ca.pem");
         std::fs::write(&path, pem).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -9,9 +9,13 @@ mod demo;
 mod encrypt;
 mod journal;
 mod keygen;
+mod local;
 mod replay;
 mod run;
 mod sim;
+mod status;
+mod stop;
+mod user;
 
 /// Exit codes, after sysexits.
 pub mod exit {
@@ -78,6 +82,9 @@ enum Command {
     Encrypt(encrypt::Arguments),
     Decrypt(decrypt::Arguments),
     Keygen(keygen::Arguments),
+    Status(status::Arguments),
+    Stop(stop::Arguments),
+    User(user::Arguments),
 }
 
 /// Parses the command line and runs the command.
@@ -100,6 +107,9 @@ pub fn main() -> ExitCode {
         Some(Command::Encrypt(arguments)) => encrypt::run(&arguments),
         Some(Command::Decrypt(arguments)) => decrypt::run(&arguments),
         Some(Command::Keygen(arguments)) => keygen::run(&arguments),
+        Some(Command::Status(arguments)) => status::run(&arguments),
+        Some(Command::Stop(arguments)) => stop::run(&arguments),
+        Some(Command::User(arguments)) => user::run(&arguments),
     })
 }
 

@@ -104,6 +104,12 @@ pub fn text(at: Ts) -> String {
     }
 }
 
+/// A time from RFC 3339 text; `None` when it is none, or beyond the years that nanoseconds reach.
+pub fn parse(text: &str) -> Option<Ts> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    i64::try_from(time.as_nanosecond()).ok().map(Ts::from_nanos)
+}
+
 fn never_less(last: &AtomicI64, now: i64) -> Ts {
     Ts::from_nanos(last.fetch_max(now, Ordering::Relaxed).max(now))
 }

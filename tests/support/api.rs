@@ -5,16 +5,18 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use qcat::api::options::ServerOptions;
 use qcat::api::server::Sockets;
-use qcat::api::state::{Answered, ApiParts, Away, System, Watch};
-use qcat::api::users::{Role, User, Users};
+use qcat::api::state::{Answered, ApiParts, Away, System, Users, Watch};
+use qcat::api::store::StoreSlot;
 use qcat_actors::runtime::board::{Board, OrderRow};
 use qcat_actors::runtime::lane::{LaneState, LaneView};
 use qcat_actors::runtime::stop::StopReport;
 use qcat_actors::runtime::system::Tree;
 use qcat_io::secret::jwt::Tokens;
 use qcat_io::secret::password;
+use qcat_io::store::{Micros, Role, User};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -96,7 +98,16 @@ pub struct Seen {
 #[derive(Default)]
 pub struct Ear {
     pub seen: Mutex<Vec<Seen>>,
-    pub connections: AtomicI64,
+    pub connections: Arc<AtomicI64>,
+}
+
+/// Counts a connection until it is dropped.
+struct Open(Arc<AtomicI64>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Watch for Ear {
@@ -111,14 +122,16 @@ impl Watch for Ear {
         });
     }
 
-    fn connections(&self, change: i64) {
-        self.connections.fetch_add(change, Ordering::Relaxed);
+    fn connected(&self) -> Box<dyn Any> {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Box::new(Open(self.connections.clone()))
     }
 
-    fn metrics(&self, openmetrics: bool) -> Option<(String, &'static str)> {
+    fn metrics<'a>(&'a self, accept: Option<&'a str>) -> BoxFuture<'a, Option<(&'static str, String)>> {
+        let openmetrics = accept.is_some_and(|accept| accept.contains("openmetrics"));
         let kind =
             if openmetrics { "application/openmetrics-text; version=1.0.0" } else { "text/plain; version=0.0.4" };
-        Some(("# one\n".to_owned(), kind))
+        async move { Some((kind, "# one\n".to_owned())) }.boxed()
     }
 }
 
@@ -149,12 +162,15 @@ impl Api {
     pub fn start(options: ServerOptions) -> Api {
         let (users, stage, ear) = (Arc::new(Known::default()), Arc::new(Stage::default()), Arc::new(Ear::default()));
         let hash = password::hash(&SecretString::from(PASSWORD)).expect("hashed");
-        for role in Role::ALL {
+        for role in [Role::Viewer, Role::Trader, Role::Admin] {
             let (name, hash) = (role.word().to_owned(), hash.clone());
-            let user = User { name: name.clone(), hash, role, disabled: false, token_version: 1 };
+            let (created_at, changed_at) = (Micros::new(0), Micros::new(0));
+            let text = name.as_str().into();
+            let user = User { name: text, hash, role, disabled: false, token_version: 1, created_at, changed_at };
             users.users.lock().expect("free").insert(name, user);
         }
-        let parts = ApiParts { system: stage.clone(), users: users.clone(), tokens: tokens(KEY), watch: ear.clone() };
+        let (tokens, store) = (self::tokens(KEY), StoreSlot::default());
+        let parts = ApiParts { system: stage.clone(), users: users.clone(), store, tokens, watch: ear.clone() };
         let (tell, told) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
@@ -170,7 +186,7 @@ impl Api {
             });
         });
         let (address, metrics) = told.recv().expect("the server begins");
-        Api { address, metrics, users, stage, ear, tokens: tokens(KEY), stop: Some(stop), thread: Some(thread) }
+        Api { address, metrics, users, stage, ear, tokens: self::tokens(KEY), stop: Some(stop), thread: Some(thread) }
     }
 
     /// A good token.

@@ -66,7 +66,7 @@ pub fn fold(journal: &Path) -> Past {
 
 /// A configuration for a daemon at a simulator, with strategies that trade within seconds.
 pub fn configuration(exchange: &RunningSim, journal: &Path) -> String {
-    let urls = sim::config_urls(exchange.address, false);
+    let urls = sim::config_beside(exchange.address, false);
     format!(
         "{urls}  recv_window: 1500ms\n\
          journal: {{ dir: {}, segment_size: 16777216 }}\n\

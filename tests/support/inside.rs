@@ -82,7 +82,7 @@ pub fn run(test: impl Future<Output = ()>) {
 impl World {
     /// With the strategies `quick` and `trend`, and others of the given text.
     pub async fn start(exchange: RunningSim, at: SocketAddr, more: &str, composition: Composition) -> World {
-        let urls = (sim::config_urls(exchange.address, false), sim::config_urls(at, false));
+        let urls = (sim::config_beside(exchange.address, false), sim::config_beside(at, false));
         World::configured(exchange, |text| text.replace(&urls.0, &urls.1) + more, composition).await
     }
 

@@ -1,5 +1,6 @@
 //! Sockets: TLS, HTTP/1.1 connections that we keep ourselves, WebSockets. No decisions.
 
+pub mod call;
 pub mod http;
 pub mod tls;
 pub mod url;

@@ -57,6 +57,13 @@ pub enum TokenError {
 #[error("the key has {0} bytes, at least {KEY_MIN} are needed")]
 pub struct WeakKey(pub usize);
 
+/// A key of chance: 256 bits in hex.
+pub fn random_key() -> Result<SecretString, getrandom::Error> {
+    let mut chance = zeroize::Zeroizing::new([0u8; KEY_MIN]);
+    getrandom::fill(&mut *chance)?;
+    Ok(SecretString::from(hex::encode(&*chance)))
+}
+
 /// Makes and reads tokens.
 pub struct Tokens {
     encoding: EncodingKey,
