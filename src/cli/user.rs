@@ -1,18 +1,15 @@
 //! `qcat user`: the users of the API, in the database of the configuration. A running daemon knows of a change within seconds.
 
 use super::{exit, print_faults};
-use crate::config::model::{DatabaseKind, SslMode};
-use crate::config::{self, Config};
+use crate::config;
+use crate::projector::database;
 use qcat_io::clock::{Clock, SystemClock};
 use qcat_io::secret::{password, prompt};
-use qcat_io::store::{self, Micros, NoObserver, PostgresOptions, Role, SqliteOptions, Store, StoreOptions, UserChange};
+use qcat_io::store::{self, Micros, NoObserver, Role, Store, UserChange};
 use secrecy::{ExposeSecret, SecretString};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Connections to a SQLite file that read.
-const READERS: u32 = 2;
 
 /// Add, list or disable the users of the API.
 ///
@@ -52,40 +49,6 @@ fn role(word: &str) -> Result<Role, String> {
     word.parse().map_err(|error: store::NotRole| error.to_string())
 }
 
-/// How the configuration says that the database is reached.
-pub fn store_options(config: &Config) -> StoreOptions {
-    let database = &config.database;
-    let ca_file = || database.ca_file.clone();
-    match database.kind {
-        DatabaseKind::Sqlite => StoreOptions::Sqlite(SqliteOptions {
-            path: database.path.clone(),
-            readers: READERS,
-            acquire_timeout: database.connect_timeout,
-            statement_timeout: database.statement_timeout,
-        }),
-        DatabaseKind::Postgres => StoreOptions::Postgres(PostgresOptions {
-            host: database.host.clone(),
-            port: database.port,
-            user: database.user.clone(),
-            password: database.password.clone(),
-            name: database.name.clone(),
-            ssl_mode: match database.ssl_mode {
-                SslMode::Disable => store::SslMode::Disable,
-                SslMode::Prefer => store::SslMode::Prefer,
-                SslMode::Require => store::SslMode::Require,
-                SslMode::VerifyCa => store::SslMode::VerifyCa { ca_file: ca_file() },
-                SslMode::VerifyFull => store::SslMode::VerifyFull { ca_file: ca_file() },
-            },
-            max_open_conns: database.max_open_conns,
-            max_idle_conns: database.max_idle_conns,
-            conn_max_lifetime: database.conn_max_lifetime,
-            conn_max_idle_time: database.conn_max_idle_time,
-            connect_timeout: database.connect_timeout,
-            statement_timeout: database.statement_timeout,
-        }),
-    }
-}
-
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> u8 {
     let config = match config::load(&arguments.config) {
@@ -95,9 +58,9 @@ pub fn run(arguments: &Arguments) -> u8 {
             return exit::CONFIG;
         }
     };
-    let done = super::on_local_runtime(async {
+    super::on_local_runtime(async {
         let outcome = async {
-            let opened = store::open(store_options(&config), Arc::new(NoObserver)).await;
+            let opened = store::open(database::options(&config.database), Arc::new(NoObserver)).await;
             let store = opened.map_err(|error| (exit::UNAVAILABLE, error.to_string()))?;
             let done = what(&arguments.what, &*store).await;
             store.close().await.map_err(|error| (exit::UNAVAILABLE, error.to_string()))?;
@@ -110,8 +73,7 @@ pub fn run(arguments: &Arguments) -> u8 {
                 code
             }
         }
-    });
-    done
+    })
 }
 
 type Failed = (u8, String);

@@ -61,7 +61,7 @@ pub struct WeakKey(pub usize);
 pub fn random_key() -> Result<SecretString, getrandom::Error> {
     let mut chance = zeroize::Zeroizing::new([0u8; KEY_MIN]);
     getrandom::fill(&mut *chance)?;
-    Ok(SecretString::from(hex::encode(&*chance)))
+    Ok(SecretString::from(hex::encode(chance.as_slice())))
 }
 
 /// Makes and reads tokens.
