@@ -78,7 +78,7 @@ pub async fn edge(
     request.extensions_mut().insert(visit);
     let handled = match admitted {
         Ok(()) => handled(request, next, &asked).await,
-        Err(Early::Preflight(answer)) => Ok(request.into_response(answer)),
+        Err(Early::Preflight(answer)) => Ok(request.into_response(*answer)),
         Err(Early::Problem(problem)) => Ok(request.into_response(problem.answer(&asked.id))),
     };
     match handled {
@@ -119,7 +119,7 @@ fn finish(asked: &Asked, answer: &mut HttpResponse, route: Option<&str>, state: 
 
 /// An answer without a handler.
 enum Early {
-    Preflight(HttpResponse),
+    Preflight(Box<HttpResponse>),
     Problem(Problem),
 }
 
@@ -170,7 +170,7 @@ fn admit(request: &ServiceRequest, state: &ApiState, visit: &Visit) -> Result<()
     }
     if request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
         return Err(match cors::preflight(headers, state.options.cors_origins.as_deref()) {
-            Ok(answer) => Early::Preflight(answer),
+            Ok(answer) => Early::Preflight(Box::new(answer)),
             Err(problem) => problem.into(),
         });
     }

@@ -44,14 +44,14 @@ pub fn limit(asked: Option<u32>) -> Result<usize, Problem> {
 }
 
 /// A page of a list that is at hand, in the order of its keys. A key that came or went between two pages moves nothing else.
-pub fn of<'a, T: Clone>(
+pub fn of<'a, T>(
     list: &str,
     items: impl Iterator<Item = &'a T>,
     key: impl Fn(&T) -> String,
     query: &PageQuery,
 ) -> Result<Page<T>, Problem>
 where
-    T: 'a,
+    T: Clone + 'a,
 {
     let (limit, after) = (limit(query.limit)?, query.cursor.as_deref().map(|text| read(list, text)).transpose()?);
     let mut keyed: Vec<(String, &T)> = items.map(|item| (key(item), item)).collect();
