@@ -147,7 +147,7 @@ fn every_path_asks_for_the_role_that_it_should() {
     assert!(paths.len() > 15, "{paths:?}");
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().expect("methods") {
-            let (method, filled) = (method.to_uppercase(), path.replace('{', "").replace('}', ""));
+            let (method, filled) = (method.to_uppercase(), path.replace(['{', '}'], ""));
             let body = (method == "POST").then_some(&b"{}"[..]);
             let ask = |headers: &[&str]| {
                 api.ask(&method, &filled, &[&["Content-Type: application/json"], headers].concat(), body)

@@ -303,7 +303,7 @@ pub fn board(orders: usize) -> Board {
     let order = |n: usize| OrderRow {
         client_order_id: format!("q1-{n:05}"),
         account: "main".to_owned(),
-        strategy: if n % 2 == 0 { "even".to_owned() } else { "odd".to_owned() },
+        strategy: if n.is_multiple_of(2) { "even".to_owned() } else { "odd".to_owned() },
         symbol: "BTCUSDT".to_owned(),
         side: "buy",
         price: Some("50000.1".to_owned()),
