@@ -22,8 +22,8 @@ use qcat_core::strategy::registry::Registry;
 use qcat_io::disk::RealDisk;
 use qcat_io::journal::Follower;
 use qcat_io::store::{
-    Checkpoint, DecisionRow, EquityRow, FillRow, Filter, NoObserver, OrderRow, Page, PositionRow, SqliteOptions, Store,
-    StoreOptions, open,
+    Checkpoint, DecisionRow, EquityRow, FillRow, Filter, Micros, NoObserver, OrderRow, Page, PositionRow, Role,
+    SqliteOptions, Store, StoreOptions, open,
 };
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -198,7 +198,32 @@ fn rows_in_sqlite_are_the_fold_of_the_journal_though_the_projector_died_twice() 
         world.stop_and_compare().await;
         projecting.finish().await;
         check(&world, &store).await;
+        rebuild(&world, &store, folder.path(), &projector).await;
     });
+}
+
+/// A database of another journal is refused, until it is emptied; then the rows are the same again, and the users were kept.
+async fn rebuild(world: &World, store: &Arc<dyn Store>, folder: &Path, projector: &Projector) {
+    let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".to_owned().into();
+    store.add_user("keeper", hash, Role::Viewer, Micros::new(1)).await.unwrap();
+    let path = folder.join("config.yaml");
+    let database = format!("database: {{ path: {} }}\n", folder.join("qcat.db").display());
+    std::fs::write(&path, daemon::configuration(&world.exchange, &world.journal) + &database).unwrap();
+    let emptied = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_qcat"));
+        assert!(command.args(["database", "rebuild", "--config"]).arg(&path).status().unwrap().success());
+    };
+    emptied();
+    assert_eq!(store.checkpoint(0).await.unwrap(), None);
+    store.start_after(0, 1 << 40).await.unwrap();
+    let refused = projector.run(&Notes::default(), std::future::pending()).await;
+    assert!(matches!(refused, Err(ProjectorError::Ahead { .. })), "{refused:?}");
+    emptied();
+    let projecting = Projecting::start(projector);
+    until("it does not fill it again", || projecting.notes.has("inputs_behind", "0")).await;
+    projecting.finish().await;
+    check(world, store).await;
+    assert!(store.user("keeper").await.unwrap().is_some());
 }
 
 #[test]

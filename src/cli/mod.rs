@@ -4,6 +4,7 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 mod backtest;
+mod database;
 mod decrypt;
 mod demo;
 mod encrypt;
@@ -77,6 +78,7 @@ enum Command {
     Demo(demo::Arguments),
     Backtest(backtest::Arguments),
     Journal(journal::Arguments),
+    Database(database::Arguments),
     Replay(replay::Arguments),
     Sim(sim::Arguments),
     Encrypt(encrypt::Arguments),
@@ -102,6 +104,7 @@ pub fn main() -> ExitCode {
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Backtest(arguments)) => backtest::run(&arguments),
         Some(Command::Journal(arguments)) => journal::run(&arguments),
+        Some(Command::Database(arguments)) => database::run(&arguments),
         Some(Command::Replay(arguments)) => replay::run(&arguments),
         Some(Command::Sim(arguments)) => sim::run(&arguments),
         Some(Command::Encrypt(arguments)) => encrypt::run(&arguments),

@@ -72,6 +72,18 @@ pub enum ProjectorError {
         .0.0
     )]
     Gap(Seq),
+    /// The store knows of more than the journal holds: they do not belong together.
+    #[error(
+        "the database has everything up to input {}, but the journal ends with input {}: it belongs to another journal, or records are \
+         lost; `qcat database rebuild` begins anew",
+        .checkpoint.0, .journal.0
+    )]
+    Ahead {
+        /// Up to where the store is.
+        checkpoint: Seq,
+        /// Where the journal is.
+        journal: Seq,
+    },
     /// The thread could not be started, or panicked.
     #[error("the projections' thread: {0}")]
     Thread(String),
@@ -167,7 +179,12 @@ impl Projector {
         let engine = i64::from(self.origin.feed.engine());
         let found = self.until_there(on, || self.store.checkpoint(engine)).await?;
         if let Some(Checkpoint { seq, .. }) = found {
-            return Ok(Seq(seq.unsigned_abs()));
+            let (checkpoint, journal) = (Seq(seq.unsigned_abs()), self.origin.feed.passed());
+            return if checkpoint > journal {
+                Err(ProjectorError::Ahead { checkpoint, journal })
+            } else {
+                Ok(checkpoint)
+            };
         }
         let Origin { disk, journal, registry, feed } = self.origin.clone();
         let first =

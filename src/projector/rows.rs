@@ -289,7 +289,7 @@ impl From<'_> {
                 strategy: alert.order.map(|id| self.strategy(id.strategy)),
                 client_order_id: alert.order.map(|id| id.to_string().into()),
                 text: alert.text.clone(),
-                ..row("alert", words::alert(alert.code), String::new())
+                ..row("alert", alert.code.as_str(), String::new())
             },
         })
     }

@@ -1,32 +1,6 @@
 //! The words of decisions as they stand in rows. They are part of the schema: none is ever renamed.
 
-use qcat_core::event::{AlertCode, HaltReason, PauseReason, RunnerState, StopReason, StreamFault};
-
-/// The code of an alert.
-pub const fn alert(code: AlertCode) -> &'static str {
-    match code {
-        AlertCode::ImpossibleReport => "impossible_report",
-        AlertCode::ForeignOrder => "foreign_order",
-        AlertCode::ForcedClose => "forced_close",
-        AlertCode::MissedFill => "missed_fill",
-        AlertCode::PositionRepaired => "position_repaired",
-        AlertCode::BalanceRepaired => "balance_repaired",
-        AlertCode::OrderRepaired => "order_repaired",
-        AlertCode::StuckTrigger => "stuck_trigger",
-        AlertCode::TriggerRejected => "trigger_rejected",
-        AlertCode::SettingsDiffer => "settings_differ",
-        AlertCode::NodeFault => "node_fault",
-        AlertCode::StrategyStopped => "strategy_stopped",
-        AlertCode::Halted => "halted",
-        AlertCode::DailyLoss => "daily_loss",
-        AlertCode::MarginCall => "margin_call",
-        AlertCode::ExposureMismatch => "exposure_mismatch",
-        AlertCode::Overrun => "overrun",
-        AlertCode::Runaway => "runaway",
-        AlertCode::BookingFailed => "booking_failed",
-        AlertCode::BalanceAdjusted => "balance_adjusted",
-    }
-}
+use qcat_core::event::{HaltReason, PauseReason, RunnerState, StopReason, StreamFault};
 
 /// Why something is halted.
 pub const fn halt(reason: HaltReason) -> &'static str {
