@@ -2,7 +2,7 @@
 //! decisions that leave it. `engine::flow::route` says who receives what.
 
 use crate::command::{QueryAnswer, Report, RequestOutcome, VenueCommand};
-use crate::config::EngineConfig;
+use crate::config::{EngineConfig, ParamValue};
 use crate::id::{AccountIx, ClientOrderId, Seq, StrategyIx, SymbolIx};
 use crate::instrument::Definition;
 use crate::market::{Candle, MarketInput};
@@ -11,6 +11,7 @@ use crate::order::{Fill, Intent, OrderUpdate};
 use crate::risk::gate::{Approved, Refusal};
 use crate::time::Ts;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// An input with its number and time: what the journal holds.
@@ -57,6 +58,41 @@ pub enum Input {
     Definition(Definition),
     /// The engine starts, or comes back: a new epoch of client order ids. Nothing is trusted until reconciled.
     Start { epoch: u32 },
+    /// A command of somebody who is named. Nodes are told what it comes to: see `engine::asked`.
+    Asked(Box<Asked>),
+}
+
+/// A command, and who asked for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who.
+    pub by: Origin,
+    /// With it, a repeat of the same does nothing.
+    pub key: Option<IdempotencyKey>,
+    /// What.
+    pub command: OperatorCommand,
+}
+
+/// Who asked for something, for the audit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The user's name.
+    pub user: Arc<str>,
+    /// The role in which he asked.
+    pub role: Arc<str>,
+    /// The address that he asked from.
+    pub remote: Arc<str>,
+    /// The number of his request, as the access log has it.
+    pub request: Arc<str>,
+}
+
+/// What a client names his request by, so that repeating it is harmless.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyKey {
+    /// The client's word, unique for the user.
+    pub key: Arc<str>,
+    /// A hash of what was asked: the same word for something else is a mistake of the client.
+    pub fingerprint: u64,
 }
 
 /// Past candles of one symbol.
@@ -175,6 +211,14 @@ pub enum OperatorCommand {
     Resume(Scope),
     /// Compare an account with the venue now.
     Reconcile(AccountIx),
+    /// The kill switch: nothing that adds risk, entries are cancelled. Stays over restarts, until it is resumed.
+    Halt(Scope),
+    /// Cancel every order of an account that we know of, ordinary and conditional, protective or not, in one symbol or in all.
+    CancelAll { account: AccountIx, symbol: Option<SymbolIx> },
+    /// Give a strategy other parameters: it starts fresh with them. They stay over restarts until the configuration's own change.
+    SetParams { strategy: StrategyIx, params: BTreeMap<Arc<str>, ParamValue> },
+    /// Something that is done outside of the engine, for the record: what, and to whom.
+    Note { what: Arc<str>, target: Arc<str> },
 }
 
 /// What one node tells others, and what it wants from outside.

@@ -3,7 +3,7 @@
 use super::flow::{Wiring, route};
 use super::{CASCADE_MAX, Engine, Fault, FaultKind, OUTBOX_MAX};
 use crate::config::EngineConfig;
-use crate::event::{Admitted, Alert, AlertCode, Decision, Event, Input, OperatorCommand, Station};
+use crate::event::{Admitted, Alert, AlertCode, Decision, Event, Input, Station};
 use crate::id::{AccountIx, StrategyIx};
 use crate::node::{Context, Node, Outbox};
 use crate::order::desk::Desk;
@@ -37,12 +37,20 @@ impl Engine {
             Input::Market(market) => {
                 self.markets.apply(market);
             }
-            Input::Command(OperatorCommand::Intent(intent)) => {
-                return (!self.folding).then_some(Event::Intent(*intent));
-            }
+            Input::Command(_) | Input::Asked(_) | Input::Configuration(_) => return self.begin_otherwise(input),
             other => self.keep_input(other),
         }
         Some(Event::Input(input))
+    }
+
+    /// Inputs of which nodes are told something else.
+    fn begin_otherwise(&mut self, input: Input) -> Option<Event> {
+        match input {
+            Input::Command(command) => self.begin_command(command),
+            Input::Asked(asked) => self.begin_asked(*asked),
+            Input::Configuration(config) => Some(self.begin_configuration(config)),
+            other => Some(Event::Input(other)),
+        }
     }
 
     fn keep_input(&mut self, input: &Input) {
@@ -59,7 +67,6 @@ impl Engine {
                     });
                 }
             }
-            Input::Configuration(config) => self.configure(config),
             Input::Start { epoch } => self.epoch = *epoch,
             Input::Timer(timer) => self.timers.disarm(*timer),
             Input::Rebuild(station) if !matches!(station, Station::Runner(_)) => {

@@ -7,7 +7,7 @@
 use super::{Engine, Happened};
 use crate::command::{CommandKind, VenueCommand};
 use crate::config::EngineConfig;
-use crate::event::{Decision, Equity, HaltReason, Input, OperatorCommand, Scope, Station, VirtualPosition};
+use crate::event::{Asked, Decision, Equity, HaltReason, Input, OperatorCommand, Scope, Station, VirtualPosition};
 use crate::id::{Seq, VenueOrderId};
 use crate::instrument::{Definition, Universe};
 use crate::num::Money;
@@ -41,6 +41,8 @@ pub struct Facts {
 pub enum Cause {
     /// Somebody asked for something.
     Command(OperatorCommand),
+    /// The same, of somebody who is named.
+    Asked(Box<Asked>),
     /// New risk was stopped from outside.
     Halt { scope: Scope, reason: HaltReason },
     /// A node is built anew.
@@ -59,6 +61,7 @@ impl Cause {
     pub fn of(input: &Input) -> Option<Cause> {
         Some(match input {
             Input::Command(command) => Cause::Command(command.clone()),
+            Input::Asked(asked) => Cause::Asked(asked.clone()),
             Input::Halt { scope, reason } => Cause::Halt { scope: *scope, reason: *reason },
             Input::Rebuild(station) => Cause::Rebuild(*station),
             Input::Start { epoch } => Cause::Start { epoch: *epoch },

@@ -181,7 +181,12 @@ fn route_input(input: &Input, wiring: &Wiring, to: &mut Vec<Station>) {
             }
             OperatorCommand::Resume(_) => to.push(Station::Risk),
             OperatorCommand::Reconcile(account) => to.push(Station::Reconciler(*account)),
+            OperatorCommand::CancelAll { account, .. } => to.push(Station::Desk(*account)),
+            // The engine turns them into other inputs, or they are not its business.
+            OperatorCommand::Halt(_) | OperatorCommand::SetParams { .. } | OperatorCommand::Note { .. } => {}
         },
+        // The engine turns it into the command.
+        Input::Asked(_) => {}
         Input::Definition(_) => {
             to.extend(wiring.accounts().map(Station::Gate));
             to.push(Station::Risk);

@@ -3,7 +3,7 @@
 //! Live, paper, backtest, replay and standby run this same code; they differ in where inputs come from, who plays the venue,
 //! and the clock. In: [`Admitted`] inputs. Out: [`Decision`]s, to be journaled and then released. It has no clock and does no I/O.
 //!
-//! * `cascade` runs one input. * [`flow`] says who receives what. * [`fold`] is recovery. * [`snapshot`] writes and reads the whole state.
+//! * `cascade` runs one input. * [`asked`] takes commands of people. * [`flow`] says who receives what. * [`fold`] is recovery. * [`snapshot`] writes and reads the whole state.
 //! * [`driver`] runs an engine beside a simulated venue.
 
 use crate::book::Markets;
@@ -26,6 +26,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+pub mod asked;
 pub mod budget;
 mod cascade;
 pub mod driver;
@@ -37,6 +38,7 @@ pub mod parity;
 pub mod snapshot;
 pub mod timers;
 
+use asked::{Keys, Overrides};
 use cascade::Nodes;
 use flow::Wiring;
 use timers::Timers;
@@ -118,6 +120,8 @@ pub struct Engine {
     markets: Markets,
     nodes: Nodes,
     timers: Timers,
+    keys: Keys,
+    overrides: Overrides,
     epoch: u32,
     now: Ts,
     seq: Seq,
@@ -154,6 +158,8 @@ impl Engine {
             markets: Markets::default(),
             nodes: Nodes::default(),
             timers: Timers::default(),
+            keys: Keys::default(),
+            overrides: Overrides::default(),
             epoch: 0,
             now: Ts::ZERO,
             seq: Seq(0),

@@ -1,6 +1,7 @@
 //! The whole state of an engine, written between two inputs, so it is consistent.
 
 use super::Engine;
+use super::asked::{Keys, Overrides};
 use super::timers::Timers;
 use crate::config::EngineConfig;
 use crate::id::{AccountIx, Seq, StrategyIx};
@@ -89,6 +90,8 @@ struct Frame {
     timers: Timers,
     epoch: u32,
     commands: u64,
+    keys: Keys,
+    overrides: Overrides,
 }
 
 impl Engine {
@@ -110,6 +113,8 @@ impl Engine {
             timers: self.timers.clone(),
             epoch: self.epoch,
             commands: self.commands.get(),
+            keys: self.keys.clone(),
+            overrides: self.overrides.clone(),
         };
         parts.push(("engine".to_owned(), encode_state(&frame)));
         parts.push(("markets".to_owned(), self.markets.snapshot()));
@@ -131,6 +136,7 @@ impl Engine {
         self.timers = frame.timers;
         self.epoch = frame.epoch;
         self.commands.set(frame.commands);
+        (self.keys, self.overrides) = (frame.keys, frame.overrides);
         self.seq = snapshot.seq;
         self.now = snapshot.at;
         self.markets.restore(part("markets")?)?;
@@ -167,6 +173,7 @@ impl Engine {
         bytes.extend(self.epoch.to_le_bytes());
         bytes.extend(self.commands.get().to_le_bytes());
         bytes.extend(encode_state(&self.timers));
+        bytes.extend(encode_state(&(&self.keys, &self.overrides)));
         bytes.extend(self.markets.state_hash().to_le_bytes());
         self.each_node(|_, node| bytes.extend(node.state_hash().to_le_bytes()));
         hash_bytes(&bytes)

@@ -128,9 +128,19 @@ impl Priority {
             | Input::Configuration(_)
             | Input::Definition(_)
             | Input::Start { .. } => Priority::Normal,
-            Input::Command(OperatorCommand::StartStrategy(_) | OperatorCommand::Resume(_)) => Priority::Normal,
-            Input::Command(OperatorCommand::Intent(Intent::Place(order))) if !order.reduces() => Priority::Normal,
-            Input::Command(OperatorCommand::Intent(Intent::Modify { .. })) => Priority::Normal,
+            Input::Command(command) => Priority::of_command(command),
+            Input::Asked(asked) => Priority::of_command(&asked.command),
+            _ => Priority::Emergency,
+        }
+    }
+
+    fn of_command(command: &OperatorCommand) -> Priority {
+        match command {
+            OperatorCommand::StartStrategy(_)
+            | OperatorCommand::Resume(_)
+            | OperatorCommand::SetParams { .. }
+            | OperatorCommand::Intent(Intent::Modify { .. }) => Priority::Normal,
+            OperatorCommand::Intent(Intent::Place(order)) if !order.reduces() => Priority::Normal,
             _ => Priority::Emergency,
         }
     }

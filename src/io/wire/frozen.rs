@@ -266,9 +266,22 @@ macro_rules! frozen_items {
         }
         $crate::wire::frozen::frozen_items! { $($rest)* }
     };
-    (enum $W:ident for $($seg:ident)::+ {
+    (enum $W:ident for $($seg:ident)::+ {$($body:tt)*} $($rest:tt)*) => {
+        $crate::wire::frozen::frozen_enum! { $W, ($($seg)::+), {}, $($body)* }
+        $crate::wire::frozen::frozen_items! { $($rest)* }
+    };
+    // The form of an earlier version, which is only read: the domain has more variants since.
+    (earlier enum $W:ident for $($seg:ident)::+ {$($body:tt)*} $($rest:tt)*) => {
+        $crate::wire::frozen::frozen_enum! { $W, ($($seg)::+),
+            { _ => Err(serde::ser::Error::custom("this version of the form does not have it")) }, $($body)* }
+        $crate::wire::frozen::frozen_items! { $($rest)* }
+    };
+}
+
+macro_rules! frozen_enum {
+    ($W:ident, ($($seg:ident)::+), { $($otherwise:tt)* },
         $($V:ident $(( $($b:ident: $bt:ty),* ))? $({ $($f:ident: $ft:ty),* $(,)? })?),* $(,)?
-    } $($rest:tt)*) => {
+    ) => {
         #[doc = concat!("Frozen form of `", stringify!($($seg)::+), "`.")]
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[allow(missing_docs, clippy::large_enum_variant)]
@@ -289,6 +302,7 @@ macro_rules! frozen_items {
                         $($(state.serialize_field(&View::<$ft, _>::new($f))?;)*)?
                         state.end()
                     })*
+                    $($otherwise)*
                 }
             }
 
@@ -300,8 +314,7 @@ macro_rules! frozen_items {
                 })
             }
         }
-        $crate::wire::frozen::frozen_items! { $($rest)* }
     };
 }
 
-pub(crate) use {frozen, frozen_items};
+pub(crate) use {frozen, frozen_enum, frozen_items};

@@ -13,6 +13,7 @@ mod samples;
 mod tests;
 pub mod v1;
 pub mod v2;
+pub mod v3;
 
 use frozen::{Frozen, Invalid, View};
 use qcat_core::config::EngineConfig;
@@ -22,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The version that is written.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// A payload that cannot be written or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,12 +47,12 @@ impl From<Invalid> for WireError {
 
 /// Appends an input.
 pub fn write_input(input: &Input, out: &mut Vec<u8>) -> Result<(), WireError> {
-    write::<v2::event::Input, _>(input, out)
+    write::<v3::event::Input, _>(input, out)
 }
 
 /// Reads an input.
 pub fn read_input(version: u8, bytes: &[u8]) -> Result<Input, WireError> {
-    read::<v1::event::Input, v2::event::Input, _>(version, bytes)
+    read::<v1::event::Input, v2::event::Input, v3::event::Input, _>(version, bytes)
 }
 
 /// Appends the decisions of one input.
@@ -61,7 +62,7 @@ pub fn write_decisions(decisions: &[Decision], out: &mut Vec<u8>) -> Result<(), 
 
 /// Reads the decisions of one input.
 pub fn read_decisions(version: u8, bytes: &[u8]) -> Result<Vec<Decision>, WireError> {
-    read::<Vec<v1::event::Decision>, Vec<v1::event::Decision>, _>(version, bytes)
+    read::<Vec<v1::event::Decision>, Vec<v1::event::Decision>, Vec<v1::event::Decision>, _>(version, bytes)
 }
 
 /// Appends definitions.
@@ -71,7 +72,7 @@ pub fn write_definitions(definitions: &[Definition], out: &mut Vec<u8>) -> Resul
 
 /// Reads definitions.
 pub fn read_definitions(version: u8, bytes: &[u8]) -> Result<Vec<Definition>, WireError> {
-    read::<Vec<v1::setup::Definition>, Vec<v1::setup::Definition>, _>(version, bytes)
+    read::<Vec<v1::setup::Definition>, Vec<v1::setup::Definition>, Vec<v1::setup::Definition>, _>(version, bytes)
 }
 
 /// Appends a configuration.
@@ -81,7 +82,7 @@ pub fn write_configuration(config: &EngineConfig, out: &mut Vec<u8>) -> Result<(
 
 /// Reads a configuration.
 pub fn read_configuration(version: u8, bytes: &[u8]) -> Result<EngineConfig, WireError> {
-    read::<v1::setup::EngineConfig, v2::setup::EngineConfig, _>(version, bytes)
+    read::<v1::setup::EngineConfig, v2::setup::EngineConfig, v2::setup::EngineConfig, _>(version, bytes)
 }
 
 /// Appends a station.
@@ -91,7 +92,7 @@ pub fn write_station(station: &Station, out: &mut Vec<u8>) -> Result<(), WireErr
 
 /// Reads a station.
 pub fn read_station(version: u8, bytes: &[u8]) -> Result<Station, WireError> {
-    read::<v1::event::Station, v1::event::Station, _>(version, bytes)
+    read::<v1::event::Station, v1::event::Station, v1::event::Station, _>(version, bytes)
 }
 
 fn write<W: Frozen<D>, D: ?Sized>(domain: &D, out: &mut Vec<u8>) -> Result<(), WireError> {
@@ -106,15 +107,17 @@ pub(crate) fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) -> Result<(), W
     Ok(())
 }
 
-/// Reads what version 1 wrote in the form `V1`, and version 2 in the form `V2`.
-fn read<V1, V2, D>(version: u8, bytes: &[u8]) -> Result<D, WireError>
+/// Reads what version 1 wrote in the form `V1`, version 2 in the form `V2`, and so on.
+fn read<V1, V2, V3, D>(version: u8, bytes: &[u8]) -> Result<D, WireError>
 where
     V1: Frozen<D> + DeserializeOwned,
     V2: Frozen<D> + DeserializeOwned,
+    V3: Frozen<D> + DeserializeOwned,
 {
     match version {
         1 => Ok(parse::<V1>(bytes)?.thaw()?),
         2 => Ok(parse::<V2>(bytes)?.thaw()?),
+        3 => Ok(parse::<V3>(bytes)?.thaw()?),
         other => Err(WireError::Version(other)),
     }
 }

@@ -40,6 +40,18 @@ fn foreign() -> OrderKey {
     OrderKey::Foreign(ForeignId::new("web_AbCdEf0123456789AbCdEf0123456789"))
 }
 
+fn asked(command: OperatorCommand, key: Option<&str>) -> Input {
+    let by = Origin { user: "ada".into(), role: "trader".into(), remote: "192.0.2.7".into(), request: "r-17".into() };
+    let key = key.map(|key| IdempotencyKey { key: key.into(), fingerprint: 0xfeed_beef });
+    Input::Asked(Box::new(Asked { by, key, command }))
+}
+
+fn params() -> std::collections::BTreeMap<std::sync::Arc<str>, ParamValue> {
+    [("fast", ParamValue::Int(5)), ("size", ParamValue::Float(0.5)), ("side", ParamValue::Text("both".into()))]
+        .map(|(name, value)| (name.into(), value))
+        .into()
+}
+
 fn market(event: MarketEvent) -> Input {
     Input::Market(MarketInput { symbol: SYMBOL, exchange_time: at(0), receive_time: at(3), derived: true, event })
 }
@@ -299,6 +311,10 @@ fn operator_samples() -> Vec<(&'static str, Input)> {
         ("command-stop", command(OperatorCommand::StopStrategy(STRATEGY))),
         ("command-resume", command(OperatorCommand::Resume(Scope::All))),
         ("command-reconcile", command(OperatorCommand::Reconcile(ACCOUNT))),
+        ("asked-halt", asked(OperatorCommand::Halt(Scope::Account(ACCOUNT)), None)),
+        ("asked-cancel-all", asked(OperatorCommand::CancelAll { account: ACCOUNT, symbol: Some(SYMBOL) }, Some("k-1"))),
+        ("asked-set-params", asked(OperatorCommand::SetParams { strategy: STRATEGY, params: params() }, None)),
+        ("asked-note", asked(OperatorCommand::Note { what: "shutdown".into(), target: "graceful".into() }, None)),
     ]
 }
 

@@ -11,7 +11,7 @@ use crate::command::{
     Answer, CommandId, CommandKind, Outcome, Query, QueryAnswer, Report, RequestOutcome, VenueCommand,
 };
 use crate::config::{AccountConfig, OnFault};
-use crate::event::{Alert, AlertCode, Decision, Event, HaltReason, Input, Scope, Station, TimerId};
+use crate::event::{Alert, AlertCode, Decision, Event, HaltReason, Input, OperatorCommand, Scope, Station, TimerId};
 use crate::id::{AccountIx, OrderKey, SymbolIx};
 use crate::node::{Context, Node, Outbox, SnapshotError, decode_state, encode_state};
 use crate::order::OrderUpdate;
@@ -282,6 +282,11 @@ impl Desk {
             }
             Input::Timer(timer) if timer.station == Station::Desk(self.account) => self.on_timer(context, out),
             Input::Start { .. } => self.on_start(context, out),
+            Input::Command(OperatorCommand::CancelAll { account, symbol }) if *account == self.account => {
+                for id in self.orders_where(|order| symbol.is_none_or(|s| s == order.symbol)) {
+                    self.want_cancel(id, context, out);
+                }
+            }
             _ => {}
         }
     }

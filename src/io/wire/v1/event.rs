@@ -10,7 +10,7 @@ use serde::ser::{SerializeStruct, SerializeTupleVariant};
 use serde::{Deserialize, Serialize, Serializer};
 
 frozen! {
-    enum Input for event::Input {
+    earlier enum Input for event::Input {
         Market(market: MarketInput),
         History(history: History),
         Report(report: Report),
@@ -51,7 +51,7 @@ frozen! {
 
     struct TimerId for event::TimerId { station: Station, key: u64 }
 
-    enum OperatorCommand for event::OperatorCommand {
+    earlier enum OperatorCommand for event::OperatorCommand {
         Intent(intent: Intent),
         StartStrategy(strategy: u16),
         StopStrategy(strategy: u16),

@@ -10,7 +10,7 @@ use serde::ser::SerializeTupleVariant;
 use serde::{Deserialize, Serialize, Serializer};
 
 frozen! {
-    enum Input for event::Input {
+    earlier enum Input for event::Input {
         Market(market: MarketInput),
         History(history: History),
         Report(report: Report),
