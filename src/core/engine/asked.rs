@@ -27,11 +27,14 @@ pub struct Answered {
     pub order: Option<ClientOrderId>,
 }
 
+/// A user and the word that he gave.
+type Name = (Arc<str>, Arc<str>);
+
 /// The keys of the last day by user and word.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Keys {
-    known: BTreeMap<(Arc<str>, Arc<str>), Answered>,
-    by_age: VecDeque<(Ts, (Arc<str>, Arc<str>))>,
+    known: BTreeMap<Name, Answered>,
+    by_age: VecDeque<(Ts, Name)>,
 }
 
 impl Keys {
