@@ -132,7 +132,6 @@ pub fn run(config: &Config, registry: Arc<Registry>, options: &Options) -> Resul
     let mut source = open(config, &universe, options)?;
     let driver_options =
         DriverOptions { feed_latency: options.latency, keep_log: options.keep_log, ..DriverOptions::default() };
-    let names: Vec<String> = config.strategies.iter().map(|s| s.name.clone()).collect();
     let mut watch = Watch::new(source.start, vec![balance; engine_config.accounts.len()])
         .map_err(|error| BacktestError::Number(error.to_string()))?;
     let mut driver = Driver::new(registry, venue, driver_options, source.start, universe.definitions(), engine_config)?;
@@ -163,11 +162,7 @@ pub fn run(config: &Config, registry: Arc<Registry>, options: &Options) -> Resul
     driver.run_until(end.plus(Span::from_secs(2)), &mut |engine| watch.see(engine))?;
     let summary = Summary::new(&watch.curve, &watch.fills, &universe, Span::from_secs(86_400));
     let summary = summary.map_err(|e| BacktestError::Number(e.to_string()))?;
-    let by_strategy = names
-        .into_iter()
-        .enumerate()
-        .map(|(at, name)| (name, watch.fills.iter().filter(|f| f.strategy.ix() == at + 1).count()))
-        .collect();
+    let by_strategy = fills_of(config, &watch.fills);
     Ok(Outcome {
         summary,
         by_strategy,
@@ -181,6 +176,12 @@ pub fn run(config: &Config, registry: Arc<Registry>, options: &Options) -> Resul
         refusals: watch.refusals,
         universe,
     })
+}
+
+/// How many fills each strategy had.
+fn fills_of(config: &Config, fills: &[Fill]) -> Vec<(String, usize)> {
+    let count = |at: usize| fills.iter().filter(|fill| fill.strategy.ix() == at + 1).count();
+    config.strategies.iter().enumerate().map(|(at, strategy)| (strategy.name.clone(), count(at))).collect()
 }
 
 /// One curve is drawn for all accounts, so their equities must have a sum.

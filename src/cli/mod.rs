@@ -7,6 +7,7 @@ mod backtest;
 mod database;
 mod decrypt;
 mod demo;
+mod doctor;
 mod encrypt;
 mod journal;
 mod keygen;
@@ -16,7 +17,9 @@ mod run;
 mod sim;
 mod status;
 mod stop;
+mod strategy;
 mod user;
+mod version;
 
 /// Exit codes, after sysexits.
 pub mod exit {
@@ -87,6 +90,9 @@ enum Command {
     Status(status::Arguments),
     Stop(stop::Arguments),
     User(user::Arguments),
+    Strategy(strategy::Arguments),
+    Doctor(doctor::Arguments),
+    Version(version::Arguments),
 }
 
 /// Parses the command line and runs the command.
@@ -113,6 +119,9 @@ pub fn main() -> ExitCode {
         Some(Command::Status(arguments)) => status::run(&arguments),
         Some(Command::Stop(arguments)) => stop::run(&arguments),
         Some(Command::User(arguments)) => user::run(&arguments),
+        Some(Command::Strategy(arguments)) => strategy::run(&arguments),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Command::Version(arguments)) => version::run(&arguments),
     })
 }
 

@@ -5,6 +5,7 @@ use crate::ask::{AskError, Asker};
 use crate::shell::Credentials;
 use bytes::Bytes;
 use qcat_core::binance::decode::definitions::ExchangeInfo;
+use qcat_core::binance::decode::rest::AccountFlags;
 use qcat_core::binance::decode::{self, DecodeError, definitions};
 use qcat_core::binance::error::{Meaning, meaning};
 use qcat_core::binance::proto::ClockOffset;
@@ -52,6 +53,8 @@ const BRACKETS: &str = "leverageBracket";
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// Weight of each question.
 const WEIGHT: u32 = 1;
+const ACCOUNT: &str = "accountConfig";
+const ACCOUNT_WEIGHT: u32 = 5;
 
 /// Asks for contracts and limits and, with the key, for leverage brackets.
 pub async fn exchange_info(asker: &Asker, credentials: &Credentials) -> Result<ExchangeInfo, DefinitionsError> {
@@ -77,6 +80,15 @@ pub async fn check_keys(asker: &Asker, accounts: &[(&str, &Credentials)], url: &
         asked.map_err(|error| error.of_key(account, name, url))?;
     }
     Ok(())
+}
+
+/// Asks how an account is set at the exchange and whether it may trade.
+pub async fn account_flags(asker: &Asker, credentials: &Credentials) -> Result<AccountFlags, DefinitionsError> {
+    let offset = offset(asker).await?;
+    let target = signed("/fapi/v1/accountConfig", offset.exchange_time((asker.now)()), credentials);
+    let answer = asker.get(&target, ACCOUNT_WEIGHT, Some(credentials), TIMEOUT).await;
+    let body = answer.map_err(|error| DefinitionsError::Ask { what: ACCOUNT, error })?;
+    decode::rest::account_config(&body).map_err(|error| DefinitionsError::Answer { what: ACCOUNT, error })
 }
 
 async fn offset(asker: &Asker) -> Result<ClockOffset, DefinitionsError> {
