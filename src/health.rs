@@ -89,6 +89,23 @@ pub struct Options {
     pub thresholds: Thresholds,
 }
 
+impl From<&crate::config::model::Health> for Options {
+    fn from(health: &crate::config::model::Health) -> Options {
+        let span = |time: Duration| Span::from_nanos(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX));
+        Options {
+            rules: CheckRules {
+                interval: span(health.check_interval),
+                retry_count: health.retry_count,
+                retry_interval: span(health.retry_interval),
+                alert_threshold: health.alert_threshold,
+                alert_cooldown: span(health.alert_cooldown),
+            },
+            timeout: health.timeout,
+            thresholds: Thresholds { degraded: health.degraded_threshold, unhealthy: health.unhealthy_threshold },
+        }
+    }
+}
+
 /// The newest report, and the options in force, for any thread; reading never waits. It outlives the checker, which may be rebuilt.
 #[derive(Debug, Clone)]
 pub struct HealthBoard {

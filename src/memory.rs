@@ -34,6 +34,17 @@ pub struct Options {
     pub alert_threshold: f64,
 }
 
+impl From<&crate::config::model::Memory> for Options {
+    fn from(memory: &crate::config::model::Memory) -> Options {
+        Options {
+            check_interval: memory.check_interval,
+            limit: memory.limit_mb.map(|megabytes| megabytes.saturating_mul(1 << 20)),
+            high_threshold: memory.high_threshold,
+            alert_threshold: memory.alert_threshold,
+        }
+    }
+}
+
 /// How short memory is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -46,6 +46,30 @@ pub struct Options {
     pub grace: Duration,
 }
 
+/// Jobs that wait at most.
+const QUEUE_MAX: usize = 16;
+/// Jobs that are over and are kept.
+const KEEP: usize = 200;
+/// Time that a trial has to heed its end.
+const GRACE: Duration = Duration::from_secs(10);
+
+impl Options {
+    /// As configured; results are kept beside the journal, in `optimizer`.
+    pub fn of(config: &Config) -> Options {
+        let optimizer = &config.optimizer;
+        Options {
+            data_dir: optimizer.data_dir.clone(),
+            results_dir: config.journal.dir.with_file_name("optimizer"),
+            workers: optimizer.workers,
+            timeout: optimizer.timeout,
+            trials_max: optimizer.trials_max,
+            queue_max: QUEUE_MAX,
+            keep: KEEP,
+            grace: GRACE,
+        }
+    }
+}
+
 /// Whether work that can wait may begin now; if not, why.
 pub type Admit = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 

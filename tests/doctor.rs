@@ -37,6 +37,9 @@ fn exchange() -> SocketAddr {
     receive.recv().unwrap()
 }
 
+#[path = "support/postgres.rs"]
+mod postgres;
+
 struct Case<'a> {
     address: SocketAddr,
     key: &'a str,
@@ -58,10 +61,11 @@ fn qcat(arguments: &[&str]) -> (i32, String) {
 fn doctor(folder: &Path, case: &Case<'_>, arguments: &[&str]) -> (i32, String) {
     let Case { address, key, secret, symbol, more } = case;
     let dir = folder.display();
+    let file = if more.contains("database:") { String::new() } else { format!("database:\n  path: {dir}/qcat.db\n") };
     let text = format!(
         "{}accounts:\n  - name: main\n    api_key: {key}\n    api_secret: {secret}\nstrategies:\n  - name: trend\n    kind: \
          trend_follower\n    symbols: [{symbol}]\njournal:\n  dir: {dir}/journal\n  segment_size: 1048576\nlogging:\n  \
-         output: stderr\noptimizer:\n  data_dir: {dir}\ndatabase:\n  path: {dir}/qcat.db\n{more}",
+         output: stderr\noptimizer:\n  data_dir: {dir}\n{file}{more}",
         sim::config_urls(*address, false)
     );
     let file = folder.join("config.yaml");
@@ -118,6 +122,28 @@ fn a_sound_installation_passes_and_each_fault_is_named_with_its_remedy() {
     let wrong = format!("{FREE}risk:\n  heartbeat: soon\n");
     let (code, text) = doctor(folder.path(), &Case { more: &wrong, ..good }, &[]);
     assert!(code == 78 && text.contains("risk.heartbeat") && text.contains("FAIL  config"), "{text}");
+}
+
+#[test]
+fn the_database_is_looked_at_and_left_as_it_is() {
+    let (folder, address, server) = (tempfile::tempdir().unwrap(), exchange(), postgres::Postgres::start(&[]));
+    server.database("fresh");
+    let look = |password: &str, name: &str, required: bool, port: u16| {
+        let user = postgres::USER;
+        let more = format!(
+            "{FREE}database:\n  kind: postgres\n  host: 127.0.0.1\n  port: {port}\n  user: {user}\n  password: \"{password}\"\n  \
+             name: {name}\n  ssl_mode: disable\n  required: {required}\n"
+        );
+        doctor(folder.path(), &Case { address, key: "good", secret: "secret", symbol: "BTCUSDT", more: &more }, &[])
+    };
+    let (code, text) = look(postgres::PASSWORD, "fresh", true, server.port);
+    assert!(code == 0 && text.contains("no schema yet"), "{text}");
+    assert_eq!(server.sql("fresh", "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'").trim(), "0");
+    let (code, text) = look("planted-wrong", "fresh", false, server.port);
+    assert!(code == 69 && text.contains("FAIL  database") && !text.contains("planted"), "{text}");
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let codes = [false, true].map(|required| look(postgres::PASSWORD, "fresh", required, gone).0);
+    assert_eq!(codes, [0, 69], "only one that is required keeps it from starting");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What is elsewhere: the exchange, its clock, API keys, stores.
 
 use super::{Config, Finding, Said, said};
-use crate::config::model::DatabaseKind;
+use crate::config::model::{DatabaseKind, SslMode};
 use qcat_core::binance::decode::definitions;
 use qcat_core::binance::decode::rest;
 use qcat_core::binance::instruments;
@@ -16,6 +16,7 @@ use qcat_io::net::http::HttpClient;
 use qcat_io::net::tls::Connector;
 use qcat_io::shell::Credentials;
 use qcat_io::sign::Signer;
+use qcat_io::store::{self, PostgresOptions, Schema, SqliteOptions, StoreOptions};
 use secrecy::ExposeSecret;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -246,9 +247,7 @@ fn key_advice(status: u16, code: i32) -> Said {
 
 /// The database and Redis: whether they answer. Nothing is written.
 pub(super) async fn stores(config: &Config, print: &mut impl FnMut(Finding)) {
-    if config.database.kind == DatabaseKind::Postgres {
-        print(postgres(config).await);
-    }
+    print(database(config).await);
     match &config.redis.addr {
         None => print(Finding::ok(
             "redis",
@@ -271,26 +270,80 @@ pub(super) async fn stores(config: &Config, print: &mut impl FnMut(Finding)) {
     }
 }
 
-async fn postgres(config: &Config) -> Finding {
+async fn database(config: &Config) -> Finding {
     let database = &config.database;
-    let address = format!("{}:{}", database.host, database.port);
-    let connected = tokio::time::timeout(TIMEOUT, TcpStream::connect((database.host.as_str(), database.port))).await;
-    let error = match connected {
-        Ok(Ok(_)) => {
-            return Finding::ok(
-                "database",
-                said(format!("a server listens at {address}"), format!("{address} 有服务在监听")),
-            );
-        }
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "no answer in time".to_owned(),
+    let place = match database.kind {
+        DatabaseKind::Sqlite => database.path.display().to_string(),
+        DatabaseKind::Postgres => format!("{}:{}/{}", database.host, database.port, database.name),
     };
-    let found = said(format!("PostgreSQL at {address}: {error}"), format!("PostgreSQL {address}：{error}"));
+    let error = match store::look(store_options(config)).await {
+        Ok(schema) => {
+            let (en, zh) = match schema {
+                Schema::Missing => {
+                    ("no schema yet: it is made at the start".to_owned(), "尚无表结构，启动时创建".to_owned())
+                }
+                Schema::Current(version) => (format!("schema version {version}"), format!("表结构版本 {version}")),
+                Schema::Older { found, newest } => (
+                    format!("schema version {found}: brought to {newest} at the start"),
+                    format!("表结构版本 {found}，启动时升级到 {newest}"),
+                ),
+            };
+            return Finding::ok("database", said(format!("{place}: {en}"), format!("{place}：{zh}")));
+        }
+        Err(error) => error,
+    };
+    let found = said(format!("{place}: {error}"), format!("{place}：{error}"));
+    if error.is_retryable() {
+        let mend = said(
+            "start it, or mend database.host and database.port; until then the journal keeps everything",
+            "请启动数据库，或修正 database.host 与 database.port；在此之前数据保存在日志中",
+        );
+        return if database.required {
+            Finding::fail("database", found, mend)
+        } else {
+            Finding::warn("database", found, mend)
+        };
+    }
     let mend = said(
-        "start it, or mend database.host and database.port; until then the journal keeps everything",
-        "请启动数据库，或修正 database.host 与 database.port；在此之前数据保存在日志中",
+        "mend database.user, password, name or ssl_mode; the user must own its database (CREATE DATABASE ... OWNER ...)",
+        "请修正 database.user、password、name 或 ssl_mode；该用户须为数据库所有者（CREATE DATABASE ... OWNER ...）",
     );
-    if database.required { Finding::fail("database", found, mend) } else { Finding::warn("database", found, mend) }
+    Finding::fail("database", found, mend)
+}
+
+/// How the configuration says that the database is reached, with one connection.
+fn store_options(config: &Config) -> StoreOptions {
+    let database = &config.database;
+    let (connect_timeout, statement_timeout) = (database.connect_timeout, database.statement_timeout);
+    let ca_file = || database.ca_file.clone();
+    match database.kind {
+        DatabaseKind::Sqlite => StoreOptions::Sqlite(SqliteOptions {
+            path: database.path.clone(),
+            readers: 1,
+            acquire_timeout: connect_timeout,
+            statement_timeout,
+        }),
+        DatabaseKind::Postgres => StoreOptions::Postgres(PostgresOptions {
+            host: database.host.clone(),
+            port: database.port,
+            user: database.user.clone(),
+            password: database.password.clone(),
+            name: database.name.clone(),
+            ssl_mode: match database.ssl_mode {
+                SslMode::Disable => store::SslMode::Disable,
+                SslMode::Prefer => store::SslMode::Prefer,
+                SslMode::Require => store::SslMode::Require,
+                SslMode::VerifyCa => store::SslMode::VerifyCa { ca_file: ca_file() },
+                SslMode::VerifyFull => store::SslMode::VerifyFull { ca_file: ca_file() },
+            },
+            max_open_conns: 1,
+            max_idle_conns: 1,
+            conn_max_lifetime: Duration::ZERO,
+            conn_max_idle_time: Duration::ZERO,
+            connect_timeout,
+            statement_timeout,
+        }),
+    }
 }
 
 /// Says AUTH, if there is a password, and PING.

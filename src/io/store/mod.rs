@@ -10,6 +10,7 @@
 
 mod batch;
 mod error;
+mod look;
 mod migration;
 mod observe;
 mod options;
@@ -24,6 +25,7 @@ mod value;
 
 pub use batch::{Applied, BATCH_MAX, Batch};
 pub use error::StoreError;
+pub use look::{Schema, look};
 pub use observe::{NoObserver, PoolStats, StoreObserver};
 pub use options::{PostgresOptions, SqliteOptions, SslMode, StoreOptions};
 pub use query::{Filter, LIMIT_MAX, Page, Rows};

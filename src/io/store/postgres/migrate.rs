@@ -43,14 +43,24 @@ async fn locked(client: &tokio_postgres::Client) -> Result<bool, Failure> {
     if !there.try_get::<_, bool>(0)? {
         client.batch_execute(TABLE).await?;
     }
-    let applied = client.query(APPLIED, &[]).await?;
-    let applied = applied.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
-    let applied: Vec<(i64, String)> = applied.collect::<Result<_, tokio_postgres::Error>>()?;
+    let applied = read(client).await?;
     let Some(migration) = due(POSTGRES, &applied)? else { return Ok(false) };
     client.batch_execute(migration.sql).await?;
     let told = "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)";
     client.execute(told, &[&migration.version, &migration.name, &migration.checksum()]).await?;
     Ok(true)
+}
+
+async fn read(client: &tokio_postgres::Client) -> Result<Vec<(i64, String)>, tokio_postgres::Error> {
+    let applied = client.query(APPLIED, &[]).await?;
+    applied.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
+}
+
+/// What was applied, by version; nothing before the first migration. Changes nothing.
+pub(super) async fn applied(connection: &mut Connection) -> Result<Vec<(i64, String)>, Failure> {
+    let client = connection.client();
+    let there = client.query_one("SELECT to_regclass('schema_migrations') IS NOT NULL", &[]).await?;
+    Ok(if there.try_get::<_, bool>(0)? { read(client).await? } else { Vec::new() })
 }
 
 /// A migration that fails for another reason than an absent server fails again.

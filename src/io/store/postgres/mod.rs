@@ -67,6 +67,16 @@ impl Postgres {
     }
 }
 
+/// Connects once and reads which migrations were applied.
+pub(super) async fn applied(options: PostgresOptions) -> Result<Vec<(i64, String)>, StoreError> {
+    let settings = pool::settings(&options)?;
+    let connections = Connections::new(&options, settings);
+    let limit = options.statement_timeout.saturating_add(Duration::from_secs(1));
+    let found = connections.with(limit, |connection| Box::pin(migrate::applied(connection))).await;
+    connections.close(Duration::from_secs(1)).await;
+    found
+}
+
 /// What ends a piece of work.
 enum Failure {
     Postgres(tokio_postgres::Error),

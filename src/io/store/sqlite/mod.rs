@@ -76,6 +76,24 @@ fn classify(error: &rusqlite::Error) -> StoreError {
     }
 }
 
+/// Reads which migrations were applied; a file that is not there has none, and is not made.
+pub(super) fn applied(options: &SqliteOptions) -> Result<Vec<(i64, String)>, StoreError> {
+    if !options.path.exists() {
+        return Ok(Vec::new());
+    }
+    let read = || {
+        let connection = Connection::open_with_flags(&options.path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        connection.busy_timeout(options.acquire_timeout)?;
+        let there = "SELECT count(*) FROM sqlite_schema WHERE name = 'schema_migrations'";
+        if connection.query_row(there, [], |row| row.get::<_, i64>(0))? == 0 {
+            return Ok(Vec::new());
+        }
+        let mut statement = connection.prepare(APPLIED)?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    };
+    read().map_err(|error| classify(&error))
+}
+
 /// Brings the schema up to date. Another process may be at it: the lock is taken before looking.
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     loop {
