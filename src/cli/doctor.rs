@@ -5,7 +5,7 @@
 mod local;
 mod remote;
 
-use super::{exit, print_faults};
+use super::{exit, print_faults, say};
 use crate::config::{self, Config};
 use qcat_core::strategy::registry::Registry;
 use std::path::PathBuf;
@@ -91,9 +91,9 @@ impl Finding {
             (Level::Warn, Language::Zh) => "警告",
             (Level::Fail, Language::Zh) => "错误",
         };
-        println!("{level}  {:<26}  {}", self.subject, self.found.text(language));
+        say(&format!("{level}  {:<26}  {}\n", self.subject, self.found.text(language)));
         if let Some(mend) = &self.mend {
-            println!("          -> {}", mend.text(language));
+            say(&format!("          -> {}\n", mend.text(language)));
         }
     }
 }
@@ -143,7 +143,7 @@ fn verdict(worst: Level, language: Language) -> u8 {
         Level::Warn => (exit::OK, said("it can start; look at the warnings", "可以启动，请留意警告")),
         Level::Fail => (exit::UNAVAILABLE, said("it cannot start or trade as it stands", "目前无法启动或交易")),
     };
-    println!("\n{}", text.text(language));
+    say(&format!("\n{}\n", text.text(language)));
     code
 }
 

@@ -1,6 +1,6 @@
 //! `qcat strategy`: which kinds of strategies there are, what their parameters mean, and a first file for one.
 
-use super::exit;
+use super::{exit, say};
 use qcat_core::config::ParamValue;
 use qcat_core::strategy::registry::{BuildError, Registry, StrategySpec};
 use qcat_core::strategy::{Needs, ParamSpec};
@@ -51,12 +51,12 @@ pub fn run(arguments: &Arguments) -> u8 {
     let registry = Registry::builtin();
     match &arguments.command {
         Command::List => {
-            print!("{}", list(&registry));
+            say(&list(&registry));
             exit::OK
         }
         Command::Show { kind } => match known(&registry, kind).and_then(|spec| Ok((spec, needs(&registry, kind)?))) {
             Ok((spec, needs)) => {
-                print!("{}", show(spec, &needs));
+                say(&show(spec, &needs));
                 exit::OK
             }
             Err(error) => refused(&error.to_string()),
@@ -138,7 +138,8 @@ fn new(spec: &StrategySpec, name: &str, symbols: &[String], file: Option<&Path>)
     let written = std::fs::OpenOptions::new().write(true).create_new(true).open(file);
     match written.and_then(|mut to| to.write_all(text.as_bytes()).and_then(|()| to.sync_all())) {
         Ok(()) => {
-            println!("{} written. Try it:\n  qcat backtest --strategy {} --generate 1", file.display(), file.display());
+            let shown = file.display();
+            say(&format!("{shown} written. Try it:\n  qcat backtest --strategy {shown} --generate 1\n"));
             exit::OK
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {

@@ -1,6 +1,6 @@
 //! `qcat version`: what this program is.
 
-use super::exit;
+use super::{exit, say};
 
 /// What is not known at build time is absent.
 const FACTS: [(&str, Option<&str>); 4] = [
@@ -28,14 +28,14 @@ pub fn run(arguments: &Arguments) -> u8 {
         let mut facts: serde_json::Map<String, serde_json::Value> =
             FACTS.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         facts.extend(written.map(|(name, version)| (name.to_owned(), version.into())));
-        println!("{}", serde_json::Value::from(facts));
+        say(&format!("{}\n", serde_json::Value::from(facts)));
         return exit::OK;
     }
     for (name, value) in FACTS {
-        println!("{name:<17}{}", value.unwrap_or("unknown"));
+        say(&format!("{name:<17}{}\n", value.unwrap_or("unknown")));
     }
     for (name, version) in written {
-        println!("{name:<17}{version}");
+        say(&format!("{name:<17}{version}\n"));
     }
     exit::OK
 }
