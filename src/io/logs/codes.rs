@@ -480,6 +480,43 @@ const SERVICES: &[Code] = &[
     code(Level::Warn, "database_read_failed", "A read of the database failed.", "Look at the database."),
     code(Level::Warn, "database_away", "A request cannot be answered without the database.", "Look at the database."),
     code(Level::Error, "handler_panicked", "A handler of the API panicked: a bug; the request got 500.", "Report it."),
+    code(
+        Level::Error,
+        "journal_cut",
+        "The database was away for so long that journal records it lacks had to go: the disk's share for them is used up.",
+        "When the database is back, rebuild the projections.",
+    ),
+    code(Level::Info, "database_back", "The database is open again.", "Nothing."),
+    code(
+        Level::Warn,
+        "projection_begins_late",
+        "The journal's beginning is gone, so the database's history begins later.",
+        "Nothing.",
+    ),
+    code(
+        Level::Error,
+        "projection_gap",
+        "The journal no longer holds what the database lacks.",
+        "`qcat database rebuild`.",
+    ),
+    code(
+        Level::Warn,
+        "projection_unfinished",
+        "The database was away at the stop.",
+        "Nothing: the next start goes on from its checkpoint.",
+    ),
+    code(
+        Level::Warn,
+        "projection_waits",
+        "The journal cannot be followed just now; it is tried again.",
+        "Look at `journal.dir` when it goes on.",
+    ),
+    code(
+        Level::Warn,
+        "retention_failed",
+        "Old rows of the database were not deleted; it is tried again.",
+        "Look at the database.",
+    ),
 ];
 
 /// The table as a page for people.
