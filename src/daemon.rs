@@ -1,6 +1,8 @@
 //! A running daemon: the composed parts under the system actor, and what it remembers for those who watch.
 
 use crate::config::{Config, Fault};
+use crate::projector::Origin;
+use crate::projector::database::{self, Database};
 use crate::terminal::Recent;
 use crate::wire::{self, Composition, LaneComposition, Parts, StartError};
 use qcat_actors::market_data_streams::StreamGroup;
@@ -9,6 +11,7 @@ use qcat_actors::order_managers::AccountSetup;
 use qcat_actors::runtime::component::Component;
 use qcat_actors::runtime::console::Console;
 use qcat_actors::runtime::definitions::Definitions;
+use qcat_actors::runtime::feed::Feed;
 use qcat_actors::runtime::lane::{Lane, Step, Tap};
 use qcat_actors::runtime::stop::{StopPlan, StopReport, StopState, StopTimes};
 use qcat_actors::runtime::system::{self, BeginOptions, LaneOptions, SystemHandle};
@@ -20,9 +23,13 @@ use qcat_core::id::{AccountIx, AssetIx, SymbolIx};
 use qcat_core::instrument::Instrument;
 use qcat_core::order::Fill;
 use qcat_core::time::Span;
+use qcat_io::disk::RealDisk;
+use qcat_io::journal;
+use qcat_io::store::NoObserver;
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the exchange is asked for its time.
@@ -44,6 +51,7 @@ pub struct Starting {
     handle: SystemHandle,
     keep_fills: bool,
     lane: Option<LaneComposition>,
+    database: Database,
 }
 
 /// A running daemon.
@@ -107,14 +115,19 @@ impl Starting {
         let stop = stop_plan(config).map_err(StartError::Config)?;
         let Composition { registry, observer, watch, keep_fills, services, force } = composition.into();
         let composed = wire::services(config)?;
+        let required = config.database.required;
+        let options = database::options(&config.database);
+        let database = Database::start(options, Arc::new(NoObserver), required).await?;
+        let projections = database::work(&database, &config.database);
         let composed = Box::new(move |console: &Console| {
             let mut work = composed(console);
+            work.database = projections;
             services(&mut work);
             work
         });
         let options = BeginOptions { stop, services: composed, own_thread: true, force };
         let handle = system::begin(options).await.map_err(StartError::Thread)?;
-        Ok(Starting { handle, keep_fills, lane: Some(LaneComposition { registry, observer, watch }) })
+        Ok(Starting { handle, keep_fills, lane: Some(LaneComposition { registry, observer, watch }), database })
     }
 
     /// The system.
@@ -126,6 +139,7 @@ impl Starting {
     /// given up at any point; then [`Starting::stop`]. To be called once.
     pub async fn trade(&mut self, config: &Config) -> Result<Daemon, StartError> {
         let composition = self.lane.take().expect("a daemon starts to trade once");
+        let registry = composition.registry.clone();
         let parts = wire::parts(config, composition, &|phase, reason| self.handle.phase(phase, reason)).await?;
         let recovery = &parts.recovery;
         tracing::info!(last_seq = recovery.last_seq.0, folded = recovery.folded, snapshot = ?recovery.snapshot,
@@ -133,6 +147,9 @@ impl Starting {
         let seen = Rc::new(RefCell::new(Seen { keep_fills: self.keep_fills, ..Seen::default() }));
         parts.lane.tap(Box::new(Watch(seen.clone())));
         let lane = parts.lane.clone();
+        let feed = Feed::of(&lane, journal::Options::default().engine, config.journal.market_data != "none");
+        let journal = config.journal.dir.clone();
+        self.database.project(Origin { feed, disk: Arc::new(RealDisk), journal, registry });
         self.handle.attach(options(config, parts)?).await?;
         Ok(Daemon { handle: self.handle.clone(), lane, seen })
     }

@@ -42,6 +42,9 @@ pub enum StartError {
     /// The API cannot be served.
     #[error(transparent)]
     Api(#[from] BindError),
+    /// The database refuses, or is away and required.
+    #[error("database: {0}")]
+    Database(#[from] qcat_io::store::StoreError),
     /// The configuration does not fit the exchange.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Config(Vec<Fault>),

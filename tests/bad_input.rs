@@ -93,7 +93,8 @@ fn offline(journal: &Path) -> String {
     format!(
         "exchange: {{ rest_url: \"http://127.0.0.1:1\", ws_public_url: \"ws://127.0.0.1:1/public\", ws_market_url: \
          \"ws://127.0.0.1:1/market\", ws_private_url: \"ws://127.0.0.1:1/private\", ws_api_url: \"ws://127.0.0.1:1/ws\" }}\n\
-         journal: {{ dir: {}, segment_size: 65536 }}\n\
+         journal: {{ dir: {0}, segment_size: 65536 }}\n\
+         database: {{ path: {0}.db }}\n\
          accounts: [{{ name: sim, api_key: sim-key, api_secret: sim-secret, leverage: 20 }}]\n{STRATEGY}",
         journal.display()
     )

@@ -41,7 +41,11 @@ async fn run(recording: PathBuf) {
     let config = directory.path().join("config.yaml");
     let urls = sim::config_beside(exchange.address, false);
     let demo = include_str!("../configs/demo.yaml");
-    std::fs::write(&config, format!("{urls}journal: {{ dir: {} }}\n{demo}", journal.display())).expect("written");
+    std::fs::write(
+        &config,
+        format!("{urls}journal: {{ dir: {0} }}\ndatabase: {{ path: {0}.db }}\n{demo}", journal.display()),
+    )
+    .expect("written");
     let mut child = daemon::spawn(&config, directory.path());
     while !exchange.server.exchange(|exchange, _, _| exchange.ended()) {
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -107,6 +107,7 @@ fn configuration(exchange: &RunningSim, directory: &std::path::Path) -> Result<c
         text.push_str(&format!("  ca_file: {}\n", path.display()));
     }
     text.push_str(&format!("journal: {{ dir: {} }}\n", directory.join("journal").display()));
+    text.push_str(&format!("database: {{ path: {} }}\n", directory.join("qcat.db").display()));
     text.push_str(include_str!("../../configs/demo.yaml"));
     let faults = |faults: Vec<config::Fault>| faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     config::parse("demo", &text, &[]).map_err(faults)

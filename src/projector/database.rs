@@ -7,12 +7,16 @@
 
 use super::{Attendant, BACKOFF, Origin, Projector, ProjectorError, Retention};
 use crate::config::model;
+use qcat_actors::runtime::service::{ServiceContext, Work};
 use qcat_io::store::{self, PostgresOptions, SqliteOptions, SslMode, Store, StoreError, StoreObserver, StoreOptions};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Connections that read a SQLite file.
 const READERS: u32 = 4;
+/// Without progress for this long beyond the database's own bounds the projections are stalled.
+const BOUND: Duration = Duration::from_secs(60);
 
 /// The database of a daemon, on any thread. Clones are the same.
 #[derive(Clone)]
@@ -53,6 +57,29 @@ pub fn options(config: &model::Database) -> StoreOptions {
             statement_timeout: config.statement_timeout,
         }),
     }
+}
+
+impl Attendant for ServiceContext {
+    fn beat(&self) {
+        self.beat.beat();
+    }
+
+    fn fact(&self, name: &'static str, value: String) {
+        self.facts.set(name, value);
+    }
+}
+
+/// The work of component `database`.
+pub fn work(database: &Database, config: &model::Database) -> Work {
+    let database = database.clone();
+    let bound = BOUND.saturating_add(config.connect_timeout).saturating_add(config.statement_timeout);
+    Work::default().child("projections", bound, move |context: ServiceContext| {
+        let database = database.clone();
+        async move {
+            let stop = context.stop.clone();
+            database.work(&context, stop.wanted()).await.map_err(|error| error.to_string())
+        }
+    })
 }
 
 impl Database {
