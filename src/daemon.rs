@@ -15,6 +15,7 @@ use qcat_actors::runtime::feed::Feed;
 use qcat_actors::runtime::lane::{Lane, Step, Tap};
 use qcat_actors::runtime::stop::{StopPlan, StopReport, StopState, StopTimes};
 use qcat_actors::runtime::system::{self, BeginOptions, LaneOptions, SystemHandle};
+use qcat_actors::runtime::watchdog::Watchdog;
 use qcat_core::binance::decode::{self, definitions::RateLimitKind};
 use qcat_core::binance::session::account::AccountOptions;
 use qcat_core::binance::session::market::MarketOptions;
@@ -59,6 +60,7 @@ pub struct Daemon {
     handle: SystemHandle,
     lane: Lane,
     seen: Rc<RefCell<Seen>>,
+    _watchdog: Watchdog,
 }
 
 #[derive(Default)]
@@ -150,8 +152,9 @@ impl Starting {
         let feed = Feed::of(&lane, journal::Options::default().engine, config.journal.market_data != "none");
         let journal = config.journal.dir.clone();
         self.database.project(Origin { feed, disk: Arc::new(RealDisk), journal, registry });
-        self.handle.attach(options(config, parts)?).await?;
-        Ok(Daemon { handle: self.handle.clone(), lane, seen })
+        let (options, watchdog) = options(config, parts)?;
+        self.handle.attach(options).await?;
+        Ok(Daemon { handle: self.handle.clone(), lane, seen, _watchdog: watchdog })
     }
 
     /// Stops what has started.
@@ -236,8 +239,8 @@ fn kline_intervals(lane: &Lane) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
-fn options(config: &Config, parts: Parts) -> Result<LaneOptions, StartError> {
-    let Parts { lane, connector, credentials, info, clock, watch, .. } = parts;
+fn options(config: &Config, parts: Parts) -> Result<(LaneOptions, Watchdog), StartError> {
+    let Parts { lane, connector, credentials, info, clock, watch, watchdog, .. } = parts;
     let mut network = Network::new(connector, &config.exchange.rest_url)?;
     network.watch = watch;
     network.notes.keep_in(&config.journal.dir);
@@ -298,5 +301,5 @@ fn options(config: &Config, parts: Parts) -> Result<LaneOptions, StartError> {
     let every = Duration::from_nanos(config.exchange.definitions_every.nanos().unsigned_abs());
     let definitions = first.map(|credentials| Definitions { credentials, every });
     let streams = vec![StreamGroup { name: "market".to_owned(), options }];
-    Ok(LaneOptions { lane, network, accounts, streams, probe_every: PROBE_EVERY, definitions })
+    Ok((LaneOptions { lane, network, accounts, streams, probe_every: PROBE_EVERY, definitions }, watchdog))
 }

@@ -14,6 +14,7 @@ pub mod memory;
 pub mod observe;
 pub mod optimize;
 pub mod projector;
+pub mod reload;
 pub mod replay;
 pub mod signals;
 pub mod sim;

@@ -8,6 +8,7 @@ use qcat_actors::runtime::host::SessionWatch;
 use qcat_actors::runtime::lane::{Lane, LaneError, LaneOptions, RecoveryReport};
 use qcat_actors::runtime::latch::HaltLatch;
 use qcat_actors::runtime::service::Services;
+use qcat_actors::runtime::watchdog::Watchdog;
 use qcat_core::binance::decode::definitions::ExchangeInfo;
 use qcat_core::binance::instruments;
 use qcat_core::engine::{Engine, Observer};
@@ -30,15 +31,13 @@ use std::time::Duration;
 
 mod clocks;
 mod services;
+mod watch;
 
 pub use services::services;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A thread cannot be started.
-    #[error("a thread of the daemon cannot be started: {0}")]
-    Thread(std::io::Error),
     /// The API cannot be served.
     #[error(transparent)]
     Api(#[from] BindError),
@@ -54,6 +53,9 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     Disk(DiskError),
+    /// No thread could be started.
+    #[error("no thread could be started: {0}")]
+    Thread(std::io::Error),
     /// A URL or certificate cannot be used.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -113,6 +115,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Watches the sessions.
     pub watch: Option<Rc<dyn SessionWatch>>,
+    /// Ends the process when the trading thread hangs, for as long as this is kept.
+    pub watchdog: Watchdog,
 }
 
 /// First pause between two attempts to reach the exchange at the start; doubles up to the second.
@@ -164,8 +168,17 @@ pub async fn parts(
         let (source, problem) = (config.source.clone(), error.to_string());
         StartError::Config(vec![Fault { source, pos: None, key: "journal.dir".to_owned(), problem }])
     })?;
+    let watched = watch::Watched {
+        pulse: recovering.pulse(),
+        latch: recovering.latch(),
+        hearts: Vec::new(),
+        connector: &connector,
+        credentials: &credentials,
+        clock: &clock,
+    };
+    let watchdog = watch::start(config, watched).map_err(StartError::Thread)?;
     let (lane, recovery) = recovering.begin(definitions, engine_config, observer).map_err(wrong)?;
-    Ok(Parts { lane, recovery, connector, credentials, info, clock, watch })
+    Ok(Parts { lane, recovery, connector, credentials, info, clock, watch, watchdog })
 }
 
 /// Asks the exchange until it answers. With all symbols known from the journal one attempt is enough: the daemon starts with

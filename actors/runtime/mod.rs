@@ -7,6 +7,7 @@
 //! * [`order_log`]: a line for each decision about an order.
 //! * [`board`]: a copy of what the engine believes, for readers on other threads.
 //! * [`feed`]: what each step told, for everybody off the trading thread.
+//! * [`watchdog`]: ends a process whose trading thread hangs.
 //! * [`definitions`] and `history` ask the exchange for what the engine needs besides its streams.
 
 pub mod board;
@@ -25,3 +26,4 @@ pub mod supervise;
 pub mod system;
 #[cfg(test)]
 pub(crate) mod testkit;
+pub mod watchdog;

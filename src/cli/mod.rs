@@ -9,6 +9,7 @@ mod decrypt;
 mod demo;
 mod doctor;
 mod encrypt;
+pub mod exit;
 mod journal;
 mod keygen;
 mod local;
@@ -21,22 +22,9 @@ mod strategy;
 mod user;
 mod version;
 
-/// Exit codes, after sysexits.
-pub mod exit {
-    /// Everything went well.
-    pub const OK: u8 = 0;
-    /// The command line is wrong.
-    pub const USAGE: u8 = 64;
-    /// Input data is wrong or missing.
-    pub const DATA: u8 = 65;
-    /// The start failed: a port, a directory, a lock.
-    pub const UNAVAILABLE: u8 = 69;
-    /// A bug: something panicked.
-    pub const SOFTWARE: u8 = 70;
-    /// The stop overran its time and was forced.
-    pub const FORCED: u8 = 75;
-    /// The configuration is wrong.
-    pub const CONFIG: u8 = 78;
+/// What stands below every help.
+fn after_help() -> String {
+    format!("{AFTER_HELP}\n\n{}", exit::help())
 }
 
 const AFTER_HELP: &str = "\
@@ -56,17 +44,13 @@ Files:
 Environment:
   QCAT_CONFIG              the configuration file
   QCAT_ENCRYPTION_KEY      opens the ENC:v1: values of the configuration
-  QCAT_SECTION_KEY         overrides a key, such as QCAT_SERVER_PORT=8083
-
-Exit codes: 0 clean; 64 wrong usage; 65 wrong or missing data;
-69 the start failed (port, directory, lock, exchange); 70 a bug, a hung step, or
-books that differ; 75 the stop was forced; 78 wrong configuration.";
+  QCAT_SECTION_KEY         overrides a key, such as QCAT_SERVER_PORT=8083";
 
 /// QCAT: a trading daemon for crypto derivatives.
 ///
 /// Without a command it runs the daemon, as `qcat run` does.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 110, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[command(version, max_term_width = 110, after_help = after_help(), args_conflicts_with_subcommands = true)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

@@ -3,12 +3,15 @@
 use super::{exit, print_faults};
 use crate::config::{self, Config};
 use crate::daemon::{self, Daemon, Starting};
+use crate::reload::Reload;
 use crate::signals::Guard;
 use crate::wire::{Composition, StartError};
+use qcat_actors::runtime::console::{Console, Phase};
 use qcat_actors::runtime::lane::LaneError;
 use qcat_actors::runtime::stop::StopPlan;
 use qcat_actors::runtime::system::SystemHandle;
 use qcat_core::strategy::registry::Registry;
+use qcat_io::systemd::Notifier;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -64,10 +67,12 @@ pub fn run(arguments: &Arguments) -> u8 {
     }
     super::log_to_stderr(&config.logging.level);
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    match Guard::start(plan.force_shutdown_after(), exit::FORCED) {
-        Ok(guard) => super::on_actix(serve(config, Arc::new(registry), arguments.resume, guard)),
+    let notifier = Notifier::from_environment().unwrap_or_default();
+    let started = reload(arguments.config.clone(), arguments.set.clone(), config.clone()).start(notifier.clone());
+    match started.and_then(|()| Guard::start(plan.force_shutdown_after(), exit::FORCED)) {
+        Ok(guard) => super::on_actix(serve(config, Arc::new(registry), arguments.resume, guard, notifier)),
         Err(error) => {
-            tracing::error!(%error, "no thread that watches over the stop");
+            tracing::error!(%error, "no thread for signals");
             exit::UNAVAILABLE
         }
     }
@@ -90,8 +95,25 @@ fn check(
     Ok((config, plan))
 }
 
-async fn serve(config: Config, registry: Arc<Registry>, resume: bool, guard: Guard) -> u8 {
-    actix_rt::spawn(outlive_the_terminal());
+/// What SIGHUP does; a closed terminal sends it too, and must not end a daemon that holds positions.
+fn reload(path: PathBuf, set: Vec<String>, running: Config) -> Reload {
+    let read_again = move || {
+        let inputs = config::Inputs::gather(&path, set.clone());
+        match inputs.and_then(|inputs| config::examine(&inputs)?.finish()) {
+            Ok(new) => Ok(changes(&config::reload(&running, &new))),
+            Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+        }
+    };
+    Reload::default().with("configuration", Box::new(read_again))
+}
+
+fn changes(found: &config::Reload) -> String {
+    let keys = found.changed_now.iter().map(|change| &change.key).chain(&found.needs_restart);
+    let keys: Vec<&str> = keys.map(String::as_str).collect();
+    if keys.is_empty() { "nothing was changed".to_owned() } else { format!("needs a restart: {}", keys.join(", ")) }
+}
+
+async fn serve(config: Config, registry: Arc<Registry>, resume: bool, guard: Guard, notifier: Notifier) -> u8 {
     tracing::info!(name = %config.app.name, environment = %config.app.environment, exchange = %config.exchange.rest_url,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let force = guard.clone();
@@ -102,10 +124,12 @@ async fn serve(config: Config, registry: Arc<Registry>, resume: bool, guard: Gua
     };
     let system = starting.system().clone();
     guard.watch(system.unstopped());
+    actix_rt::spawn(tell_phases(system.console(), notifier.clone()));
     let code = tokio::select! {
         code = trade(&mut starting, &config, resume) => code,
         code = told(&system, &guard) => code,
     };
+    notifier.stopping("stopping");
     guard.arm();
     match system.stop().await {
         report if report.is_clean() => code,
@@ -146,6 +170,28 @@ fn not_started(error: &StartError) -> u8 {
     start_code(error)
 }
 
+/// Tells the service manager how far the daemon is. It is ready when the API is bound and the journal is recovered, also while the
+/// exchange is away.
+async fn tell_phases(console: Console, notifier: Notifier) {
+    let (mut phases, mut ready) = (console.phases(), false);
+    loop {
+        let view = phases.borrow_and_update().clone();
+        let text = view.reason.map_or_else(|| format!("{:?}", view.phase), |why| format!("{:?}: {why}", view.phase));
+        match view.phase {
+            Phase::Starting => notifier.status(&text),
+            Phase::Stopping | Phase::Stopped => return,
+            Phase::Recovered | Phase::WaitingForExchange | Phase::Running if ready => notifier.status(&text),
+            Phase::Recovered | Phase::WaitingForExchange | Phase::Running => {
+                ready = true;
+                notifier.ready(&text);
+            }
+        }
+        if phases.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// Halts outlive the process, so that a restart is no way around them.
 fn settle_halts(daemon: &Daemon, resume: bool) {
     for (scope, reason) in daemon.system().halts() {
@@ -155,15 +201,6 @@ fn settle_halts(daemon: &Daemon, resume: bool) {
         } else {
             tracing::warn!(?scope, ?reason, "halted from before: no new risk; --resume lifts it");
         }
-    }
-}
-
-/// A hang-up (a closed terminal, a log rotation's reload) must not end a daemon that holds positions.
-async fn outlive_the_terminal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-    while hangup.recv().await.is_some() {
-        tracing::info!("SIGHUP: nothing to reload, logs go to standard error; going on");
     }
 }
 

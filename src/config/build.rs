@@ -48,6 +48,7 @@ impl Config {
             risk,
             timing,
             market_data: market_data(&at("market_data.")),
+            step_timeout: at("watchdog.").span("step_timeout"),
             journal: journal(&at("journal.")),
             server,
             security: service::security(&at("security.")),

@@ -52,6 +52,8 @@ pub struct Config {
     pub timing: Timing,
     /// Market data.
     pub market_data: MarketData,
+    /// `watchdog.step_timeout`.
+    pub step_timeout: Span,
     /// The journal.
     pub journal: Journal,
     /// The HTTP server.

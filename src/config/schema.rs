@@ -104,6 +104,7 @@ pub const SECTIONS: &[(&str, &str)] = &[
     ("risk", "The risk engine."),
     ("orders", "The order machine and the comparison with the exchange."),
     ("market_data", "Market data and the engine's queue."),
+    ("watchdog", "The watchdog over the trading thread."),
     ("journal", "The journal: everything the engine is given and decides."),
     ("server", "The HTTP server of API, dashboard and push."),
     ("security", "Limits for those who call the API."),

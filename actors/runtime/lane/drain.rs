@@ -1,6 +1,7 @@
 //! The one task that drains a lane.
 
-use super::{Core, Held, Inner, Lane, LaneEvent, LaneState, Step, meter};
+use super::{Core, Held, Inner, Lane, LaneEvent, LaneState, Step, Unpublished, meter};
+use crate::runtime::watchdog::Phase;
 use qcat_core::command::VenueCommand;
 use qcat_core::engine::facts::Cause;
 use qcat_core::event::{Admitted, Decision, HaltReason, Input, Scope, StreamState};
@@ -31,6 +32,7 @@ impl Lane {
     /// Starts the task that drains the lane, on this thread's `LocalSet`. Should it panic, which only happens outside of every
     /// node, the owner is told.
     pub fn run(&self) -> JoinHandle<()> {
+        self.0.pulse.enter(Phase::Drains);
         let task = tokio::task::spawn_local(drain(std::rc::Rc::downgrade(&self.0)));
         let weak = std::rc::Rc::downgrade(&self.0);
         tokio::task::spawn_local(async move {
@@ -40,6 +42,7 @@ impl Lane {
                 && error.is_panic()
             {
                 inner.state.set(LaneState::Dead);
+                inner.pulse.enter(Phase::Quiet);
                 inner.tell(LaneEvent::Ended(format!("the lane panicked: {}", panic_text(&*error.into_panic()))));
             }
         })
@@ -83,11 +86,14 @@ impl Inner {
         if self.state.get() == LaneState::Closed {
             return Turn::Over;
         }
+        self.pulse.beat();
         // Reading the clocks is dear enough to be done once for an input and for the look that finds nothing.
         let mut now = self.pace.now();
         self.maintain(now);
         for _ in 0..self.options.batch.max(1) {
             self.release();
+            // Behind what leaves: no order waits for it.
+            self.publish_orders();
             if self.state.get() != LaneState::Running {
                 return Turn::Idle(LONGEST_WAIT);
             }
@@ -175,7 +181,10 @@ impl Inner {
             let cause = Cause::of(&admitted.input);
             let received = meter::received(&admitted.input);
             self.meter_admitted(&admitted);
+            let configures = matches!(admitted.input, Input::Configuration(_));
             core.engine.step(admitted);
+            self.pulse.stepped();
+            core.note_unpublished(configures, defines);
             if defines {
                 *self.universe.borrow_mut() = core.engine.universe().clone().into();
             }
@@ -274,6 +283,16 @@ impl Inner {
 }
 
 impl Core {
+    /// What the last step changed of the orders that the watchdog would cancel.
+    fn note_unpublished(&mut self, configures: bool, defines: bool) {
+        let changed = match defines {
+            true => Unpublished::Instruments,
+            false if configures || !self.engine.happened().orders.is_empty() => Unpublished::Orders,
+            false => return,
+        };
+        self.unpublished = self.unpublished.max(changed);
+    }
+
     /// Journals what the last step decided and queues its commands. Returns the commands that the journal has no room for.
     fn append_decisions(&mut self, seq: Seq, at: Ts, received: Option<Ts>) -> Result<Vec<VenueCommand>, AppendError> {
         let Core { engine, journal, held, .. } = self;

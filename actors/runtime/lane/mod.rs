@@ -7,6 +7,7 @@
 //! Tests: `tests`, with a simulated disk and a writer that remembers.
 
 mod drain;
+mod hung;
 mod meter;
 mod open;
 mod pace;
@@ -26,6 +27,7 @@ pub use rebuild::RebuildError;
 pub use released::{Released, VenueWriter};
 
 use super::latch::HaltLatch;
+use super::watchdog::{Phase, Pulse};
 use pace::Pace;
 use qcat_core::command::VenueCommand;
 use qcat_core::engine::facts::Cause;
@@ -178,6 +180,7 @@ struct Inner {
     disk: Arc<dyn Disk>,
     pace: Pace,
     latch: Arc<HaltLatch>,
+    pulse: Arc<Pulse>,
     work: Arc<Notify>,
     state: Cell<LaneState>,
     queue: RefCell<Queue>,
@@ -214,6 +217,19 @@ struct Core {
     /// Symbols of which market data was dropped because the disk is full.
     missed: BTreeSet<SymbolIx>,
     dropped: u64,
+    /// What the watchdog would cancel is to be published anew.
+    unpublished: Unpublished,
+}
+
+/// What changed of orders since they were published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unpublished {
+    /// Nothing.
+    Nothing,
+    /// Orders.
+    Orders,
+    /// Instruments too.
+    Instruments,
 }
 
 /// A command that waits for the journal.
@@ -256,6 +272,11 @@ impl Lane {
     /// The halt latch.
     pub fn latch(&self) -> &Arc<HaltLatch> {
         &self.0.latch
+    }
+
+    /// What the watchdog sees of this lane.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.0.pulse
     }
 
     /// The strategies that can be configured.
@@ -333,7 +354,7 @@ impl Lane {
 
     /// Makes everything that was appended durable, and releases what waited for it.
     pub fn sync(&self) -> Result<(), AppendError> {
-        let synced = self.0.core.borrow_mut().journal.as_mut().map_or(Ok(()), Journal::sync_now);
+        let synced = self.0.working(|inner| inner.core.borrow_mut().journal.as_mut().map_or(Ok(()), Journal::sync_now));
         self.0.release();
         synced
     }
@@ -344,6 +365,23 @@ impl Inner {
         let owner = self.owner.borrow().clone();
         if let Some(owner) = owner {
             owner.told(event);
+        }
+    }
+
+    /// Does what takes long by its nature.
+    fn working<T>(&self, work: impl FnOnce(&Inner) -> T) -> T {
+        let before = self.pulse.enter(Phase::Works);
+        let done = work(self);
+        self.pulse.enter(before);
+        done
+    }
+
+    /// Publishes for the watchdog what changed of orders.
+    fn publish_orders(&self) {
+        let mut core = self.core.borrow_mut();
+        let changed = std::mem::replace(&mut core.unpublished, Unpublished::Nothing);
+        if changed != Unpublished::Nothing {
+            self.pulse.publish(&core.engine, changed == Unpublished::Instruments);
         }
     }
 

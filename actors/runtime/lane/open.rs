@@ -1,8 +1,9 @@
 //! Opens a lane: start and recovery are one path. Snapshot, recorded tail, then what is new, then `Input::Start`.
 
 use super::watch::{SlowSteps, StepWatch};
-use super::{Core, Inner, Lane, LaneEvent, LaneOptions, LaneOwner, LaneState, Pace, Queue};
+use super::{Core, Inner, Lane, LaneEvent, LaneOptions, LaneOwner, LaneState, Pace, Queue, Unpublished, hung};
 use crate::runtime::latch::HaltLatch;
+use crate::runtime::watchdog::Pulse;
 use qcat_core::config::EngineConfig;
 use qcat_core::engine::fold::{FoldError, Quarantine, Record};
 use qcat_core::engine::snapshot::Snapshot;
@@ -91,6 +92,7 @@ pub struct Recovering {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     latch: Arc<HaltLatch>,
+    pulse: Arc<Pulse>,
     engine: Engine,
     journal: Journal,
     base: Option<Rc<Snapshot>>,
@@ -127,13 +129,16 @@ impl Lane {
             closed: recovered.closed,
             ..RecoveryReport::default()
         };
-        let (engine, folded) = match fold(&registry, base.as_deref(), &mut recovered, &journal, gaps) {
+        let (mut engine, folded) = match fold(&registry, base.as_deref(), &mut recovered, &journal, gaps) {
             Err(LaneError::Fold(FoldError::Fault { station, seq })) => {
                 journal.quarantine(seq, station, recovered.last_at)?;
                 super::rebuild::fold_again(&options, &registry, &disk, &mut journal, base.as_deref(), clock.wall())?
             }
             other => other?,
         };
+        if let Some(found) = recovered.hung {
+            hung::settle(&mut journal, &mut engine, found, clock.wall())?;
+        }
         // A replay begins this life with the same snapshot; it may be one that the last life could not note any more.
         match journal.note_snapshot(begins_with, recovered.last_at) {
             Err(AppendError::DiskFull) | Ok(()) => {}
@@ -141,8 +146,11 @@ impl Lane {
         }
         report.folded = folded;
         report.quarantined = marks(&journal);
-        let last_at = recovered.last_at;
-        Ok(Recovering { options, registry, disk, clock, latch, engine, journal, base, last_at, report })
+        report.last_seq = engine.seq().max(report.last_seq);
+        let last_at = recovered.last_at.max(engine.now());
+        let pulse = Arc::new(Pulse::default());
+        pulse.publish(&engine, true);
+        Ok(Recovering { options, registry, disk, clock, latch, pulse, engine, journal, base, last_at, report })
     }
 }
 
@@ -214,6 +222,16 @@ impl Recovering {
         &self.engine
     }
 
+    /// The halt latch.
+    pub fn latch(&self) -> &Arc<HaltLatch> {
+        &self.latch
+    }
+
+    /// What the watchdog sees of this lane, from its first step on.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
     /// What recovery found.
     pub fn report(&self) -> &RecoveryReport {
         &self.report
@@ -245,6 +263,7 @@ impl Recovering {
         let epoch = inner.core.borrow_mut().journal().begin_epoch(now)?;
         inner.admit(now, Input::Start { epoch });
         *inner.owner.borrow_mut() = None;
+        inner.publish_orders();
         let full = inner.core.borrow().full;
         if let Some(reason) = failure.0.borrow_mut().take().or(full.then(|| "the disk is full".to_owned())) {
             return Err(LaneError::Start(reason));
@@ -253,7 +272,8 @@ impl Recovering {
     }
 
     fn into_lane(self, observer: Option<Box<dyn Observer>>) -> Lane {
-        let Recovering { options, registry, disk, clock, latch, mut engine, journal, base, last_at, report: _ } = self;
+        let Recovering { options, registry, disk, clock, latch, pulse, mut engine, journal, base, last_at, report: _ } =
+            self;
         let work = Arc::new(Notify::new());
         latch.wakes(work.clone());
         let woken = work.clone();
@@ -261,7 +281,14 @@ impl Recovering {
         let pace = Pace::new(clock, last_at.max(engine.now()));
         let slow = Arc::new(SlowSteps::default());
         let (began, clock) = (Span::ZERO, pace.clock().clone());
-        let watch = StepWatch { clock, budget: options.step_budget, slow: slow.clone(), began, inner: observer };
+        let watch = StepWatch {
+            pulse: pulse.clone(),
+            clock,
+            budget: options.step_budget,
+            slow: slow.clone(),
+            began,
+            inner: observer,
+        };
         engine.observe(Some(Box::new(watch)));
         // Market inputs that were not journaled have numbers too.
         engine.skip_to(journal.last_seq(), last_at);
@@ -279,6 +306,7 @@ impl Recovering {
             full: false,
             missed: BTreeSet::new(),
             dropped: 0,
+            unpublished: Unpublished::Instruments,
         };
         Lane(Rc::new_cyclic(|me| Inner {
             me: me.clone(),
@@ -289,6 +317,7 @@ impl Recovering {
             disk,
             pace,
             latch,
+            pulse,
             work,
             state: Cell::new(LaneState::Running),
             core: RefCell::new(core),

@@ -2,7 +2,8 @@
 //! fill that a node lost by a passing fault would be missing in the books of its strategy for ever.
 
 use super::open::{fold_entries, marks};
-use super::{Lane, LaneError, LaneOptions, LaneState};
+use super::{Lane, LaneError, LaneOptions, LaneState, Unpublished};
+use crate::runtime::watchdog::Phase;
 use qcat_core::engine::Engine;
 use qcat_core::engine::fold::FoldError;
 use qcat_core::engine::snapshot::Snapshot;
@@ -45,13 +46,16 @@ impl Lane {
             }
             let base = core.base.clone();
             let journal = core.journal();
-            let (mut engine, _) =
-                fold_again(&inner.options, &inner.registry, &inner.disk, journal, base.as_deref(), now)?;
+            let before = inner.pulse.enter(Phase::Works);
+            let folded = fold_again(&inner.options, &inner.registry, &inner.disk, journal, base.as_deref(), now);
+            inner.pulse.enter(before);
+            let (mut engine, _) = folded?;
             engine.adopt_runners(&mut core.engine);
             let (seq, at) = (core.engine.seq(), core.engine.now());
             engine.skip_to(seq, at);
             core.engine = engine;
             core.broken = None;
+            core.unpublished = Unpublished::Instruments;
         }
         inner.state.set(LaneState::Running);
         inner.queue.borrow_mut().push_first(Input::Rebuild(station));

@@ -2,6 +2,7 @@
 
 use super::open::to_journal;
 use super::{Inner, Lane, LaneEvent, LaneState};
+use crate::runtime::watchdog::Phase;
 use qcat_core::engine::snapshot::Snapshot;
 use qcat_core::time::Ts;
 use qcat_io::journal::{AppendError, Mark, PendingSnapshot, SnapshotWriteError};
@@ -81,11 +82,13 @@ impl Lane {
         if self.state() != LaneState::Running {
             return Ok(());
         }
-        let mut core = self.0.core.borrow_mut();
-        let snapshot = core.engine.snapshot();
-        core.journal().write_snapshot(to_journal(&snapshot))?;
-        core.base = Some(Rc::new(snapshot));
-        Ok(())
+        self.0.working(|inner| {
+            let mut core = inner.core.borrow_mut();
+            let snapshot = core.engine.snapshot();
+            core.journal().write_snapshot(to_journal(&snapshot))?;
+            core.base = Some(Rc::new(snapshot));
+            Ok(())
+        })
     }
 
     /// Closes the journal. Nothing is admitted and nothing leaves any more.
@@ -93,6 +96,8 @@ impl Lane {
         self.0.state.set(LaneState::Closed);
         self.0.work.notify_one();
         let journal = self.0.core.borrow_mut().journal.take();
-        journal.map_or(Ok(()), |journal| journal.close())
+        let closed = self.0.working(|_| journal.map_or(Ok(()), |journal| journal.close()));
+        self.0.pulse.enter(Phase::Quiet);
+        closed
     }
 }

@@ -1,5 +1,6 @@
-//! Times the steps of strategies from outside the engine.
+//! Times the steps of strategies from outside the engine, and publishes every step for the watchdog.
 
+use crate::runtime::watchdog::Pulse;
 use qcat_core::engine::Observer;
 use qcat_core::event::{Event, Station};
 use qcat_core::id::{Seq, StrategyIx};
@@ -31,6 +32,7 @@ impl SlowSteps {
 
 /// The lane's observer of its engine, in front of somebody else's.
 pub(super) struct StepWatch {
+    pub pulse: Arc<Pulse>,
     pub clock: Arc<dyn Clock>,
     pub budget: Span,
     pub slow: Arc<SlowSteps>,
@@ -40,6 +42,7 @@ pub(super) struct StepWatch {
 
 impl Observer for StepWatch {
     fn before_step(&mut self, station: Station, seq: Seq, event: &Event) {
+        self.pulse.step(station, seq);
         if let Some(inner) = &mut self.inner {
             inner.before_step(station, seq, event);
         }

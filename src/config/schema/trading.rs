@@ -208,6 +208,12 @@ pub(super) const TRADING: &[Row] = &[
     row("market_data.silence_trades", Kind::Duration(1_000, DAY), "5m", "Trades silent for longer is a fault."),
     row("market_data.queue", Kind::Int(64, 1_000_000), "65536", "Market inputs that may wait in front of the engine."),
     row("market_data.step_budget", Kind::Duration(1, 60_000), "50ms", "A strategy whose step takes longer is paused."),
+    row(
+        "watchdog.step_timeout",
+        Kind::Duration(500, 600_000),
+        "5s",
+        "A step of a node that takes longer is a hang: entries are cancelled and the process ends with code 70.",
+    ),
     row("journal.dir", Kind::Path, "/var/lib/qcat/journal", "Directory of the journal."),
     row(
         "journal.durability",

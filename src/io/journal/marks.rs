@@ -11,6 +11,8 @@ use std::path::Path;
 
 /// The mark's file name.
 pub const HUNG: &str = "hung";
+/// The name of the last mark that was taken over, for people.
+pub const RETIRED: &str = "hung.last";
 const TEMPORARY: &str = "hung.tmp";
 
 /// What the mark's file says.
@@ -48,6 +50,15 @@ pub fn write_hung(disk: &dyn Disk, dir: &Path, mark: Quarantine, at: Ts) -> Resu
     file.sync_data()?;
     disk.rename(&temporary, &dir.join(HUNG))?;
     disk.sync_dir(dir)
+}
+
+/// Puts the mark aside, if there is one: everything that follows from it is durable.
+pub(super) fn retire_hung(disk: &dyn Disk, dir: &Path) -> Result<(), DiskError> {
+    match disk.rename(&dir.join(HUNG), &dir.join(RETIRED)) {
+        Err(e) if e.is_missing() => Ok(()),
+        Err(e) => Err(e),
+        Ok(()) => disk.sync_dir(dir),
+    }
 }
 
 /// Reads the mark, if there is one.

@@ -1,7 +1,7 @@
 //! Opens a journal: lock, check, cut off a torn tail or refuse damage, find what to recover from.
 
 use super::head::Head;
-use super::marks::{HUNG, Hung, read_hung};
+use super::marks::{Hung, read_hung, retire_hung};
 use super::reader::{Corruption, Entry, NotReplayable, ReadError, Reader, corruption};
 use super::retained::Retained;
 use super::scan::{Hole, Link, Position, Step, Walker, load_chain, prove_durable};
@@ -293,17 +293,21 @@ impl Journal {
         self.disk.sync_dir(&self.dir)
     }
 
-    /// Takes the watchdog's mark over into the journal.
+    /// Takes the watchdog's mark over into the journal. Its file stays until [`Journal::retire_hung`].
     fn take_hung(&mut self) -> Result<Option<Hung>, OpenError> {
         let hung = read_hung(&*self.disk, &self.dir)?;
-        match hung {
-            None => return Ok(None),
-            Some(Hung::Station(mark)) => self.quarantine(mark.seq, mark.station, self.last_at)?,
-            Some(Hung::Damaged) => {}
+        // An input that is not in the journal is never folded; its number may come again for another one.
+        if let Some(Hung::Station(mark)) = hung
+            && mark.seq.0 <= self.last_seq
+        {
+            self.quarantine(mark.seq, mark.station, self.last_at)?;
         }
-        self.disk.remove(&self.dir.join(HUNG))?;
-        self.disk.sync_dir(&self.dir)?;
         Ok(hung)
+    }
+
+    /// Retires the watchdog's mark: what follows from it is durable.
+    pub fn retire_hung(&mut self) -> Result<(), DiskError> {
+        retire_hung(&*self.disk, &self.dir)
     }
 }
 

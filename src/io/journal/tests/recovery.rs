@@ -128,11 +128,19 @@ fn quarantine_marks_and_the_watchdogs_file_are_known_before_the_first_record() {
     assert_eq!((recovered.quarantine, recovered.hung), (vec![first, second], Some(Hung::Station(second))));
     drop(journal);
 
-    let (journal, recovered) = open(&disk, Durability::Group);
+    // The file stays until what follows from it is durable.
+    let (mut journal, recovered) = open(&disk, Durability::Group);
     assert!(recovered.hung.is_some());
+    journal.retire_hung().unwrap();
+    journal.retire_hung().unwrap();
     drop(journal);
     let (_, recovered) = open(&disk, Durability::Group);
     assert_eq!((recovered.quarantine, recovered.hung), (vec![first, second], None), "taken over once");
+    // An input that the journal has lost gives its number to another one, which must not be left out.
+    let lost = Quarantine { seq: Seq(9), station: Station::Ledger(AccountIx(0)) };
+    write_hung(&disk, dir(), lost, at(3)).unwrap();
+    let (_, recovered) = open(&disk, Durability::Group);
+    assert_eq!((recovered.quarantine, recovered.hung), (vec![first, second], Some(Hung::Station(lost))));
     disk.put(&dir().join("hung"), vec![1, 2, 3]);
     assert_eq!(open(&disk, Durability::Group).1.hung, Some(Hung::Damaged));
 }
