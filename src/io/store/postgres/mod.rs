@@ -1,7 +1,7 @@
 //! The store in PostgreSQL: tokio-postgres connections in a bb8 pool, on a thread of their own.
 //!
 //! A call takes a connection, runs, and gives it back; one that failed or ran out of time is closed, never reused, so no
-//! transaction of one caller is ever seen by another. Batches go in with one `unnest` per table, and take two round trips.
+//! transaction of one caller is ever seen by another. Batches go in with one `unnest` per table and take two round trips.
 
 mod errors;
 mod migrate;
@@ -11,7 +11,7 @@ mod tls;
 use super::batch::{Applied, Checked, TableRows};
 use super::query::Statement;
 use super::runtime::Background;
-use super::table::Table;
+use super::table::{Again, Table};
 use super::value::{Kind, Value};
 use super::{Answer, Backend, PoolStats, PostgresOptions, StoreError, StoreObserver};
 use errors::classify;
@@ -19,6 +19,7 @@ use futures_util::future::{BoxFuture, try_join, try_join_all};
 use pool::{Connection, Connections};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 /// The store in PostgreSQL.
@@ -139,44 +140,68 @@ const LOCK: &str = "INSERT INTO checkpoints (engine, seq, from_seq) VALUES ($1, 
 const MOVE: &str = "UPDATE checkpoints SET seq = $2 WHERE engine = $1";
 
 async fn apply(connection: &mut Connection, batch: Checked) -> Result<Applied, Failure> {
-    let (engine, last) = (Value::Int(batch.engine), Value::Int(batch.last));
-    let (lock, advance) = (connection.prepare(LOCK).await?, connection.prepare(MOVE).await?);
-    let mut insertions = Vec::with_capacity(batch.tables.len());
-    for TableRows { table, .. } in &batch.tables {
-        insertions.push((table.name, connection.prepare(&insertion(table)).await?));
-    }
-    let client = connection.client();
-    let at = [&engine as &(dyn ToSql + Sync)];
-    // Requests are sent in the order in which their futures are polled: both in one round trip.
-    let (_, found) = try_join(client.batch_execute("BEGIN"), client.query_one(&lock, &at)).await?;
-    let checkpoint: i64 = found.try_get(0)?;
+    let (engine, last) = (batch.engine, batch.last);
+    let tables: Vec<&'static Table> = batch.tables.iter().map(|rows| rows.table).collect();
+    let checkpoint = begin(connection, engine).await?;
     let fresh = match batch.beyond(checkpoint) {
         Ok(Some(fresh)) => fresh,
         nothing => {
-            client.batch_execute("ROLLBACK").await?;
+            connection.client().batch_execute("ROLLBACK").await?;
             return nothing.map(|_| Applied::Known(checkpoint)).map_err(Failure::Store);
         }
     };
     let rows = fresh.iter().map(|table| table.rows.len()).sum();
-    let columns = fresh.into_iter().map(|TableRows { table, rows }| (table.name, transposed(table, rows)));
-    let columns: Vec<(&str, Vec<Vec<Value>>)> = columns.collect();
-    let params =
-        columns.iter().map(|(_, columns)| columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect());
-    let params: Vec<Vec<&(dyn ToSql + Sync)>> = params.collect();
-    let statement = |name: &str| insertions.iter().find(|(table, _)| *table == name).map(|(_, statement)| statement);
-    let writes = columns
-        .iter()
-        .zip(&params)
-        .filter_map(|((name, _), params)| statement(name).map(|statement| client.execute(statement, params)));
-    let moved = [&engine as &(dyn ToSql + Sync), &last];
-    // If one of them fails the transaction is void, and its COMMIT is answered by a rollback.
-    let ends = try_join(client.execute(&advance, &moved), client.batch_execute("COMMIT"));
-    try_join(try_join_all(writes), ends).await?;
+    let columns: Vec<Columns> = fresh.into_iter().map(|TableRows { table, rows }| transposed(table, rows)).collect();
+    // Rows that never change are there already only when a history is told anew: it is dear to look for them every time.
+    match write(connection, &tables, &columns, [engine, last], false).await {
+        Err(Failure::Postgres(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            connection.client().batch_execute("ROLLBACK").await?;
+            if begin(connection, engine).await? != checkpoint {
+                connection.client().batch_execute("ROLLBACK").await?;
+                return Err(StoreError::Unavailable("another process moved the checkpoint".to_owned()).into());
+            }
+            write(connection, &tables, &columns, [engine, last], true).await?;
+        }
+        written => written?,
+    }
     Ok(Applied::Done { rows })
 }
 
+/// Begins a transaction and locks the checkpoint of an engine; says where it is.
+async fn begin(connection: &mut Connection, engine: i64) -> Result<i64, Failure> {
+    let lock = connection.prepare(LOCK).await?;
+    let client = connection.client();
+    // Requests are sent in the order in which their futures are polled: both in one round trip.
+    let (_, found) = try_join(client.batch_execute("BEGIN"), client.query_one(&lock, &[&engine])).await?;
+    Ok(found.try_get(0)?)
+}
+
+/// Writes the rows, moves the checkpoint and commits, in one round trip. `known`: some of the rows may be there.
+async fn write(
+    connection: &mut Connection,
+    tables: &[&'static Table],
+    columns: &[Columns],
+    [engine, last]: [i64; 2],
+    known: bool,
+) -> Result<(), Failure> {
+    let advance = connection.prepare(MOVE).await?;
+    let mut writes = Vec::with_capacity(columns.len());
+    for Columns { name, columns } in columns {
+        let table = tables.iter().find(|table| table.name == *name).expect("columns come from the batch's tables");
+        let params: Vec<&(dyn ToSql + Sync)> = columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
+        writes.push((connection.prepare(&insertion(table, known)).await?, params));
+    }
+    let client = connection.client();
+    let rows = writes.iter().map(|(statement, params)| client.execute(statement, params));
+    let moved = [&engine as &(dyn ToSql + Sync), &last];
+    // If one of them fails the transaction is void, and its COMMIT is answered by a rollback.
+    let ends = try_join(client.execute(&advance, &moved), client.batch_execute("COMMIT"));
+    try_join(try_join_all(rows), ends).await?;
+    Ok(())
+}
+
 /// Inserts rows that come as one array for each column.
-fn insertion(table: &Table) -> String {
+fn insertion(table: &Table, known: bool) -> String {
     let array = |(at, column): (usize, &super::table::Column)| {
         let kind = match column.kind {
             Kind::Int => "bigint",
@@ -188,15 +213,22 @@ fn insertion(table: &Table) -> String {
         format!("${}::{kind}[]", at + 1)
     };
     let arrays = table.columns.iter().enumerate().map(array).collect::<Vec<_>>().join(", ");
-    format!("INSERT INTO {} ({}) SELECT * FROM unnest({arrays}) {}", table.name, table.names(), table.on_conflict())
+    let conflict = if known || table.again != Again::Stays { table.on_conflict() } else { String::new() };
+    format!("INSERT INTO {} ({}) SELECT * FROM unnest({arrays}) {conflict}", table.name, table.names())
 }
 
-fn transposed(table: &Table, rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+/// Rows of one table, as one array for each column.
+struct Columns {
+    name: &'static str,
+    columns: Vec<Vec<Value>>,
+}
+
+fn transposed(table: &Table, rows: Vec<Vec<Value>>) -> Columns {
     let mut columns: Vec<Vec<Value>> = table.columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
     for row in rows {
         columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
     }
-    columns
+    Columns { name: table.name, columns }
 }
 
 impl Backend for Postgres {
