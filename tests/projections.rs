@@ -207,10 +207,14 @@ async fn rebuild(world: &World, store: &Arc<dyn Store>, folder: &Path, projector
     let hash = "$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2g".to_owned().into();
     store.add_user("keeper", hash, Role::Viewer, Micros::new(1)).await.unwrap();
     let path = folder.join("config.yaml");
-    let database = format!("database: {{ path: {} }}\n", folder.join("qcat.db").display());
-    std::fs::write(&path, daemon::configuration(&world.exchange, &world.journal) + &database).unwrap();
+    let beside = format!("{}.db", world.journal.display());
+    let text = daemon::configuration(&world.exchange, &world.journal);
+    std::fs::write(&path, text.replace(&beside, &folder.join("qcat.db").display().to_string())).unwrap();
     let emptied = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_qcat"));
+        std::env::vars().filter(|(name, _)| name.starts_with("QCAT_")).for_each(|(name, _)| {
+            command.env_remove(name);
+        });
         assert!(command.args(["database", "rebuild", "--config"]).arg(&path).status().unwrap().success());
     };
     emptied();
