@@ -2,6 +2,7 @@
 //! their seats, the lane with its draining task, a writer that makes the signed request. What the exchange answers is kept
 //! until somebody pumps it, so that it stays out of what is measured.
 
+use qcat_actors::runtime::feed::{Feed as LaneFeed, Next};
 use qcat_actors::runtime::lane::{Lane, LaneOptions, Released, VenueWriter};
 use qcat_actors::runtime::latch::HaltLatch;
 use qcat_core::binance::encode;
@@ -24,6 +25,7 @@ use qcat_core::venue::{AccountSpec, Fees, Latency, Venue, VenueConfig};
 use qcat_io::clock::{Clock, SimClock, SystemClock};
 use qcat_io::disk::RealDisk;
 use qcat_io::journal::{Durability, Options};
+use qcat_io::metrics::{HostOptions, Metrics};
 use qcat_io::seat::{self, Host, Seat};
 use qcat_io::sign::Signer;
 use std::cell::{Cell, RefCell};
@@ -32,7 +34,7 @@ use std::hint::black_box;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub const ACCOUNT: AccountIx = AccountIx(0);
 /// When the world begins.
@@ -121,6 +123,25 @@ pub struct World {
     allocations: fn() -> u64,
 }
 
+/// What sees every step in a daemon too: the meter, the order log, and the feed with its projector and its push hub.
+fn watched(lane: &Lane, weight: &Rc<RefCell<WeightLimit>>) {
+    let every = Duration::from_secs(5);
+    let metrics = Metrics::start(HostOptions { every, directories: Vec::new() }, None).expect("a thread");
+    qcat::observe::observe(lane, &metrics, weight.clone()).expect("a thread");
+    let feed = LaneFeed::of(lane, Options::default().engine, true);
+    for _ in 0..2 {
+        let subscription = feed.subscribe(1 << 16);
+        std::thread::spawn(move || {
+            loop {
+                while let Next::Told(told) = subscription.look() {
+                    black_box(told);
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+    }
+}
+
 struct Writer(Rc<World>);
 
 impl VenueWriter for Writer {
@@ -156,8 +177,9 @@ impl World {
         let recovering = Lane::open(options, Arc::new(registry), Arc::new(RealDisk), clock.clone(), HaltLatch::new());
         let begun = recovering.expect("opens").begin(universe.definitions(), config, None);
         let lane = begun.expect("begins").0;
-        lane.run();
         let weight = Rc::new(RefCell::new(WeightLimit::new()));
+        watched(&lane, &weight);
+        lane.run();
         let host: Rc<dyn Host> = Rc::new(LaneSide(lane.clone()));
         let world = Rc::new(World {
             market: Seat::new(MarketSession::new(market_options(), weight.clone()), host.clone()),
