@@ -15,6 +15,8 @@ pub enum Break {
     End,
     /// What the exchange says turns into bytes that no protocol knows.
     Garble,
+    /// Nothing passes any more, in either direction, and nobody is told; new connections of that kind hear nothing either.
+    Silence,
 }
 
 /// A running proxy.
@@ -153,6 +155,10 @@ async fn pass(proxy: Weak<Proxy>, mut client: TcpStream, to: SocketAddr) {
         return;
     }
     let mut garbled = false;
+    let (_, which, how) = *breaks.borrow();
+    if how == Break::Silence && request.starts_with(which) {
+        std::future::pending::<()>().await;
+    }
     loop {
         tokio::select! {
             changed = breaks.changed() => {
@@ -161,6 +167,7 @@ async fn pass(proxy: Weak<Proxy>, mut client: TcpStream, to: SocketAddr) {
                     _ if changed.is_err() => return,
                     Break::End if request.starts_with(which) => return,
                     Break::Garble if request.starts_with(which) => garbled = true,
+                    Break::Silence if request.starts_with(which) => std::future::pending().await,
                     _ => {}
                 }
             }

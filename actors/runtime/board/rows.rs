@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 use std::collections::BTreeMap;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// A strategy instance.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -30,7 +32,7 @@ pub struct StrategyRow {
 }
 
 /// The value of a parameter.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum ParamCell {
     /// A whole number.
@@ -41,6 +43,17 @@ pub enum ParamCell {
     Bool(bool),
     /// A word.
     Text(String),
+}
+
+impl ToSchema for ParamCell {}
+
+impl PartialSchema for ParamCell {
+    /// A list of types. The derived choice of exactly one of them would refuse whole numbers, which are numbers, too.
+    fn schema() -> RefOr<Schema> {
+        let types = [Type::Number, Type::Boolean, Type::String];
+        let object = ObjectBuilder::new().schema_type(SchemaType::from_iter(types));
+        object.description(Some("The value of a parameter.")).into()
+    }
 }
 
 /// A strategy's own position in a symbol.
