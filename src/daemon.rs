@@ -115,8 +115,8 @@ impl Starting {
     /// Starts the services of a daemon: it can be seen and stopped from here on. Must run on an actix system.
     pub async fn begin(config: &Config, composition: impl Into<Composition>) -> Result<Starting, StartError> {
         let stop = stop_plan(config).map_err(StartError::Config)?;
-        let Composition { registry, observer, watch, keep_fills, services, force } = composition.into();
-        let composed = wire::services(config)?;
+        let Composition { registry, observer, watch, keep_fills, services, force, logs } = composition.into();
+        let composed = wire::services(config, logs)?;
         let required = config.database.required;
         let options = database::options(&config.database);
         let database = Database::start(options, Arc::new(NoObserver), required).await?;

@@ -71,6 +71,7 @@ impl Guard {
             });
             let left = shared.unstopped.get().map_or_else(|| "the start was not done".to_owned(), Unstopped::text);
             say(format!("forced: {why}; {left}\n"));
+            qcat_io::logs::flush_before_exit();
             std::process::exit(i32::from(code));
         })?;
         Ok(guard)

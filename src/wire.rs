@@ -19,6 +19,7 @@ use qcat_io::clock::{Clock, SystemClock};
 use qcat_io::definitions::{self, DefinitionsError};
 use qcat_io::disk::{DiskError, RealDisk};
 use qcat_io::journal::{self, Durability, MarketData, owner};
+use qcat_io::logs::{self, Logs};
 use qcat_io::net::NetError;
 use qcat_io::net::http::HttpClient;
 use qcat_io::net::tls::Connector;
@@ -89,12 +90,18 @@ pub struct Composition {
     pub services: Box<dyn FnOnce(&mut Services)>,
     /// Ends the process at once, when somebody forces the stop over the console.
     pub force: Box<dyn Fn() + Send + Sync>,
+    /// The logs of the process, where requests are logged and lost lines counted; `None`: somebody else's.
+    pub logs: Option<Logs>,
 }
 
 impl From<Arc<Registry>> for Composition {
     fn from(registry: Arc<Registry>) -> Composition {
-        let force = Box::new(|| std::process::exit(i32::from(exit::FORCED)));
-        Composition { registry, observer: None, watch: None, keep_fills: false, services: Box::new(|_| {}), force }
+        let force = Box::new(|| {
+            logs::flush_before_exit();
+            std::process::exit(i32::from(exit::FORCED))
+        });
+        let services = Box::new(|_: &mut Services| {});
+        Composition { registry, observer: None, watch: None, keep_fills: false, services, force, logs: None }
     }
 }
 

@@ -94,8 +94,9 @@ fn offline(journal: &Path) -> String {
         "exchange: {{ rest_url: \"http://127.0.0.1:1\", ws_public_url: \"ws://127.0.0.1:1/public\", ws_market_url: \
          \"ws://127.0.0.1:1/market\", ws_private_url: \"ws://127.0.0.1:1/private\", ws_api_url: \"ws://127.0.0.1:1/ws\" }}\n\
          journal: {{ dir: {0}, segment_size: 65536 }}\n\
-         database: {{ path: {0}.db }}\n\
-         accounts: [{{ name: sim, api_key: sim-key, api_secret: sim-secret, leverage: 20 }}]\n{STRATEGY}",
+         accounts: [{{ name: sim, api_key: sim-key, api_secret: sim-secret, leverage: 20 }}]\n{STRATEGY}\
+         database: {{ path: {0}.db }}
+logging: {{ output: stderr, format: text }}\nserver: {{ port: 0 }}\nmonitoring: {{ prometheus_enabled: false }}\n",
         journal.display()
     )
 }
@@ -286,17 +287,15 @@ fn a_disk_that_is_read_only_or_full_at_the_start() {
     let Some(mount) = mount::Mount::new(directory.path(), "2m") else { return };
     let dir = directory.path().join("j");
     let enter = || mount.enter(env!("CARGO_BIN_EXE_qcat"));
+    // The history is elsewhere: this is about the journal.
+    let history = tempfile::tempdir().expect("a directory");
+    let config =
+        offline(&dir).replace(&format!("{}.db", dir.display()), &history.path().join("h.db").display().to_string());
     mount.fill();
-    no_start(
-        "full",
-        enter(),
-        &offline(&dir),
-        UNAVAILABLE,
-        &["journal.dir", "the disk is full", "65536 bytes", "free space"],
-    );
+    no_start("full", enter(), &config, UNAVAILABLE, &["journal.dir", "the disk is full", "65536 bytes", "free space"]);
     mount.free();
     mount.make_read_only();
-    no_start("read-only", enter(), &offline(&dir), UNAVAILABLE, &["journal.dir", "Read-only file system"]);
+    no_start("read-only", enter(), &config, UNAVAILABLE, &["journal.dir", "Read-only file system"]);
 }
 
 #[test]

@@ -20,6 +20,8 @@ mod daemon;
 #[path = "support/inside.rs"]
 mod inside;
 
+/// Seconds that the child's guard gives a stop.
+const WITHIN: &str = "FORCED_WITHIN";
 /// Of Linux.
 const O_NONBLOCK: i32 = 0o4000;
 
@@ -40,30 +42,20 @@ fn fill(mut pipe: &File) {
 }
 
 #[test]
-fn a_daemon_blocked_by_its_own_log_ends_at_a_second_signal_and_at_its_deadline() {
+fn a_standard_error_that_takes_nothing_neither_holds_up_trading_nor_the_stop() {
     on_local_set(async {
-        for again in [true, false] {
-            let folder = tempfile::tempdir().unwrap();
-            let exchange = daemon::exchange(9).await;
-            let (config, log) = (folder.path().join("config.yaml"), folder.path().join("log"));
-            let mut text = daemon::configuration(&exchange, &folder.path().join("journal"));
-            if !again {
-                text += "shutdown: { signal_timeout: 1s, component_timeout: 4s, shutdown_timeout: 4s, force_shutdown_after: 4s }\n";
-            }
-            std::fs::write(&config, text).unwrap();
-            let pipe = pipe(&log);
-            let mut running = daemon::spawn_with_log(&config, &log);
-            until("nothing was traded", || daemon::trades(&exchange).len() >= 2).await;
-            fill(&pipe);
-            // It says that it was told to stop, and comes no further.
-            terminate(&running);
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            assert!(running.try_wait().unwrap().is_none(), "it was not blocked");
-            if again {
-                terminate(&running);
-            }
-            assert_eq!(ended(&mut running).await.code(), Some(75));
-        }
+        let folder = tempfile::tempdir().unwrap();
+        let exchange = daemon::exchange(9).await;
+        let (config, log) = (folder.path().join("config.yaml"), folder.path().join("log"));
+        std::fs::write(&config, daemon::configuration(&exchange, &folder.path().join("journal"))).unwrap();
+        let pipe = pipe(&log);
+        let mut running = daemon::spawn_with_log(&config, &log);
+        until("nothing was traded", || daemon::trades(&exchange).len() >= 2).await;
+        fill(&pipe);
+        let before = daemon::trades(&exchange).len();
+        until("it trades no more", || daemon::trades(&exchange).len() >= before + 4).await;
+        terminate(&running);
+        assert_eq!(ended(&mut running).await.code(), Some(0));
     });
 }
 
@@ -88,7 +80,8 @@ impl Observer for Blocks {
 #[test]
 #[ignore = "run by the test below, in a process of its own"]
 fn blocked_child() {
-    let guard = Guard::start(Duration::from_secs(600), 75).unwrap();
+    let within = std::env::var(WITHIN).unwrap().parse().unwrap();
+    let guard = Guard::start(Duration::from_secs(within), 75).unwrap();
     inside::run(async {
         let exchange = daemon::exchange(9).await;
         let at = exchange.address;
@@ -100,25 +93,37 @@ fn blocked_child() {
     });
 }
 
-#[test]
-fn what_is_not_stopped_is_named_although_the_trading_thread_is_blocked() {
+/// Ends a blocked daemon that has `within` seconds for its stop; `again`: by one signal after another. Its last words.
+fn forced(within: &str, again: bool) -> String {
     let mut child: Child = Command::new(std::env::current_exe().unwrap())
         .args(["--ignored", "--exact", "--nocapture", "blocked_child"])
+        .env(WITHIN, within)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(said.by_ref().any(|line| line == "blocked"), "it was not blocked");
-    let words = loop {
+    terminate(&child);
+    let status = loop {
         // Again and again: how soon the first one is taken in is not known.
-        terminate(&child);
         std::thread::sleep(Duration::from_millis(700));
         if let Some(status) = child.try_wait().unwrap() {
-            assert_eq!(status.code(), Some(75));
-            break said.collect::<Vec<_>>().join("\n");
+            break status;
+        }
+        if again {
+            terminate(&child);
         }
     };
+    assert_eq!(status.code(), Some(75));
+    said.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn what_is_not_stopped_is_named_although_the_trading_thread_is_blocked() {
     let all = qcat_actors::runtime::component::Component::ALL.map(|component| component.name()).join(", ");
+    let words = forced("600", true);
     assert!(words.contains(&format!("forced: told to stop again; not stopped: {all}")), "{words}");
+    let words = forced("2", false);
+    assert!(words.contains(&format!("forced: the stop took longer than 2s; not stopped: {all}")), "{words}");
 }

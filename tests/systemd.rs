@@ -30,6 +30,7 @@ impl Manager {
 
 fn spawn(config: &Path, log: &Path, socket: &str) -> Child {
     Command::new(env!("CARGO_BIN_EXE_qcat"))
+        .env_clear()
         .env("QCAT_CONFIG", config)
         .env("NOTIFY_SOCKET", socket)
         .env("WATCHDOG_USEC", "600000")

@@ -3,6 +3,7 @@
 use super::{exit, print_faults};
 use crate::config::{self, Config};
 use crate::daemon::{self, Daemon, Starting};
+use crate::observe;
 use crate::reload::Reload;
 use crate::signals::Guard;
 use crate::wire::{Composition, StartError};
@@ -11,6 +12,7 @@ use qcat_actors::runtime::lane::LaneError;
 use qcat_actors::runtime::stop::StopPlan;
 use qcat_actors::runtime::system::SystemHandle;
 use qcat_core::strategy::registry::Registry;
+use qcat_io::logs::{self, Logs};
 use qcat_io::systemd::Notifier;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 /// Run the daemon until it is told to stop.
 ///
 /// SIGINT or SIGTERM stops it in order: strategies first, their entries cancelled, the journal closed last. A second signal
-/// forces it. The log goes to standard error. configs/sim.yaml is a configuration for `qcat sim`.
+/// forces it. The logs go where `logging` says. configs/sim.yaml is a configuration for `qcat sim`.
 #[derive(Debug, clap::Args)]
 #[group(skip)]
 pub struct Arguments {
@@ -65,17 +67,26 @@ pub fn run(arguments: &Arguments) -> u8 {
         super::say(&config::print::effective(&config));
         return exit::OK;
     }
-    super::log_to_stderr(&config.logging.level);
+    let logs = match observe::log_options(&config).and_then(Logs::start) {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return exit::UNAVAILABLE;
+        }
+    };
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let notifier = Notifier::from_environment().unwrap_or_default();
     let started = reload(arguments.config.clone(), arguments.set.clone(), config.clone()).start(notifier.clone());
-    match started.and_then(|()| Guard::start(plan.force_shutdown_after(), exit::FORCED)) {
-        Ok(guard) => super::on_actix(serve(config, Arc::new(registry), arguments.resume, guard, notifier)),
+    let composition = Composition { logs: Some(logs), ..Arc::new(registry).into() };
+    let code = match started.and_then(|()| Guard::start(plan.force_shutdown_after(), exit::FORCED)) {
+        Ok(guard) => super::on_actix(serve(config, composition, arguments.resume, guard, notifier)),
         Err(error) => {
             tracing::error!(%error, "no thread for signals");
             exit::UNAVAILABLE
         }
-    }
+    };
+    logs::flush_before_exit();
+    code
 }
 
 /// Reads the configuration and tells every fault that can be known without the exchange.
@@ -113,11 +124,11 @@ fn changes(found: &config::Reload) -> String {
     if keys.is_empty() { "nothing was changed".to_owned() } else { format!("needs a restart: {}", keys.join(", ")) }
 }
 
-async fn serve(config: Config, registry: Arc<Registry>, resume: bool, guard: Guard, notifier: Notifier) -> u8 {
+async fn serve(config: Config, composition: Composition, resume: bool, guard: Guard, notifier: Notifier) -> u8 {
     tracing::info!(name = %config.app.name, environment = %config.app.environment, exchange = %config.exchange.rest_url,
         version = env!("CARGO_PKG_VERSION"), "starting");
     let force = guard.clone();
-    let composition = Composition { force: Box::new(move || force.force()), ..registry.into() };
+    let composition = Composition { force: Box::new(move || force.force()), ..composition };
     let mut starting = match Starting::begin(&config, composition).await {
         Ok(starting) => starting,
         Err(error) => return not_started(&error),

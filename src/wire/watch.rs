@@ -8,6 +8,7 @@ use qcat_core::time::Span;
 use qcat_io::clock::Clock;
 use qcat_io::disk::RealDisk;
 use qcat_io::last_resort::Access;
+use qcat_io::logs;
 use qcat_io::net::tls::Connector;
 use qcat_io::shell::Credentials;
 use qcat_io::systemd::{self, Notifier};
@@ -54,6 +55,9 @@ pub fn start(config: &Config, watched: Watched<'_>) -> std::io::Result<Watchdog>
         },
         alive_every: systemd::watchdog_period().filter(|_| notifier.is_heard()),
         notifier,
-        end: || std::process::exit(i32::from(exit::SOFTWARE)),
+        end: || {
+            logs::flush_before_exit();
+            std::process::exit(i32::from(exit::SOFTWARE))
+        },
     })
 }

@@ -71,6 +71,7 @@ pub fn configuration(exchange: &RunningSim, journal: &Path) -> String {
         "{urls}  recv_window: 1500ms\n\
          journal: {{ dir: {0}, segment_size: 16777216 }}\n\
          database: {{ path: {0}.db }}\n\
+         logging: {{ output: stderr, format: text }}\n\
          accounts: [{{ name: sim, api_key: sim-key, api_secret: sim-secret, limits: {{ runaway_orders_max: 10000, order_rate_max: 250 }} }}]\n\
          orders: {{ timeout: 1s, query_backoff: 100ms, query_backoff_max: 500ms, absent_after: 2500ms }}\n\
          {STRATEGIES}",
