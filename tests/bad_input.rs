@@ -95,8 +95,10 @@ fn offline(journal: &Path) -> String {
          \"ws://127.0.0.1:1/market\", ws_private_url: \"ws://127.0.0.1:1/private\", ws_api_url: \"ws://127.0.0.1:1/ws\" }}\n\
          journal: {{ dir: {0}, segment_size: 65536 }}\n\
          accounts: [{{ name: sim, api_key: sim-key, api_secret: sim-secret, leverage: 20 }}]\n{STRATEGY}\
-         database: {{ path: {0}.db }}
-logging: {{ output: stderr, format: text }}\nserver: {{ port: 0 }}\nmonitoring: {{ prometheus_enabled: false }}\n",
+         database: {{ path: {0}.db }}\n\
+         logging: {{ output: stderr, format: text }}\n\
+         server: {{ port: 0 }}\n\
+         monitoring: {{ prometheus_enabled: false }}\n",
         journal.display()
     )
 }
@@ -296,6 +298,7 @@ fn a_disk_that_is_read_only_or_full_at_the_start() {
     mount.free();
     mount.make_read_only();
     no_start("read-only", enter(), &config, UNAVAILABLE, &["journal.dir", "Read-only file system"]);
+    no_start("a history", enter(), &offline(&dir), UNAVAILABLE, &["database", "j.db", "Read-only file system"]);
 }
 
 #[test]

@@ -98,5 +98,5 @@ fn every_code_of_the_sources_is_in_the_table() {
         }
     }
     assert!(found > 50, "{found} codes were found");
-    assert!(missing.is_empty(), "add to src/io/logs/codes.rs:\n{}", missing.into_iter().collect::<Vec<_>>().join("\n"));
+    assert!(missing.is_empty(), "add to src/io/logs/codes:\n{}", missing.into_iter().collect::<Vec<_>>().join("\n"));
 }

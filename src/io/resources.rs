@@ -137,8 +137,8 @@ pub fn disk_space(path: &Path) -> Result<DiskSpace, ResourceError> {
 
 /// Lowers the priority of the calling thread, and of threads that it starts, to the least: it runs when nothing else wants to.
 pub fn run_last() -> io::Result<()> {
-    // On Linux a thread's own, though POSIX speaks of the process.
-    rustix::process::nice(19)?;
+    // On Linux a thread's own, though POSIX speaks of the process; not relative to what the process was started with.
+    rustix::process::setpriority_process(None, 19)?;
     Ok(())
 }
 
@@ -221,10 +221,10 @@ mod tests {
         let (own, other) = std::thread::scope(|scope| {
             let own = scope.spawn(|| {
                 run_last().unwrap();
-                rustix::process::nice(0).unwrap()
+                rustix::process::getpriority_process(None).unwrap()
             });
             let own = own.join().unwrap();
-            (own, rustix::process::nice(0).unwrap())
+            (own, rustix::process::getpriority_process(None).unwrap())
         });
         assert_eq!(own, 19);
         assert!(other < 19, "other threads keep their priority");

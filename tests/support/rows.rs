@@ -6,6 +6,7 @@ use qcat_io::store::{
     StoreError, Text,
 };
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// The engine of all rows.
 pub const ENGINE: i64 = 0;
@@ -195,11 +196,19 @@ fn merged(n: i64, last: i64) -> OrderRow {
 }
 
 /// Applies a batch, again and again as long as the store says that it may go well later.
-pub async fn apply_at_last(store: &Arc<dyn Store>, batch: &Batch) -> u32 {
-    for failures in 0..2_000 {
+pub async fn apply_at_last(store: &Arc<dyn Store>, batch: &Batch) {
+    apply_and_count(store, batch, &AtomicU32::new(0)).await;
+}
+
+/// The same; `failures` grows with each that was in vain.
+pub async fn apply_and_count(store: &Arc<dyn Store>, batch: &Batch, failures: &AtomicU32) {
+    for _ in 0..2_000 {
         match store.apply(batch.clone()).await {
-            Ok(_) => return failures,
-            Err(StoreError::Unavailable(_)) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+            Ok(_) => return,
+            Err(StoreError::Unavailable(_)) => {
+                failures.fetch_add(1, Relaxed);
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
             Err(other) => panic!("{other}"),
         }
     }
