@@ -9,16 +9,19 @@ use qcat_io::net::url::Url;
 use qcat_io::secret::jwt::Tokens;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 /// The key that signs tokens.
 pub const KEY: &str = "a key of the tests, longer than 32 bytes";
+/// The password of every user.
+pub const PASSWORD: &str = "correct horse battery";
 /// How long an answer may take.
 const WITHIN: Duration = Duration::from_secs(20);
 /// A free port for everything, a log to read, and as many requests as anybody likes.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 9] = [
     "server.port=0",
     "monitoring.prometheus_enabled=true",
     "monitoring.prometheus_port=0",
@@ -27,7 +30,6 @@ const SETTINGS: [&str; 10] = [
     "security.rate_limit_enabled=true",
     "security.rate_limit_requests=10000000",
     "security.rate_limit_window=1s",
-    "database.kind=sqlite",
     "health.check_interval=1s",
 ];
 
@@ -52,13 +54,20 @@ impl Running {
     /// A daemon with this configuration in a directory of its own; `prepare` may do something with the configuration first.
     /// Returns when its API listens.
     pub async fn start(text: impl FnOnce(&Path) -> String, prepare: impl FnOnce(&Path)) -> Running {
+        Running::with(text, prepare, &[]).await
+    }
+
+    /// The same, with more settings.
+    pub async fn with(text: impl FnOnce(&Path) -> String, prepare: impl FnOnce(&Path), more: &[&str]) -> Running {
         let folder = tempfile::tempdir().expect("a directory");
         let (config, log) = (folder.path().join("config.yaml"), folder.path().join("daemon.log"));
         let journal = folder.path().join("journal");
         let text = format!("{}jwt: {{ secret_key: \"{KEY}\" }}\n", text(&journal));
         std::fs::write(&config, text).expect("written");
         prepare(&config);
-        let settings: Vec<&str> = SETTINGS.iter().flat_map(|setting| ["--set", *setting]).collect();
+        let logs = format!("logging.log_dir={}", folder.path().join("logs").display());
+        let settings = SETTINGS.iter().copied().chain([logs.as_str()]).chain(more.iter().copied());
+        let settings: Vec<&str> = settings.flat_map(|setting| ["--set", setting]).collect();
         let child = daemon::spawn_with(&config, &log, &settings);
         let connector = Connector::new(None).expect("no certificates are read");
         let mut running = Running { child, config, log, folder, connector, api: None };
@@ -94,8 +103,10 @@ impl Running {
         self.folder.path().join("journal")
     }
 
+    /// What it said to standard error, and then to its log file.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(&self.log).unwrap_or_default()
+        let file = self.folder.path().join("logs/qcat.log");
+        [&self.log, &file].map(|path| std::fs::read_to_string(path).unwrap_or_default()).concat()
     }
 
     /// Asks; `None` when nobody answers.
@@ -103,7 +114,7 @@ impl Running {
         let api = self.api.as_ref().expect("it listens");
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-        let headers = if body.is_empty() { &headers[..1] } else { &headers[..] };
+        let headers = &headers[usize::from(token.is_empty())..if body.is_empty() { 1 } else { 2 }];
         let answer = call(&self.connector, api, (method, path), headers, body.to_owned(), WITHIN).await.ok()?;
         Some((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
     }
@@ -120,6 +131,15 @@ impl Running {
             Some((200, value)) => value,
             other => panic!("{path}: {other:?}\n{}", self.log()),
         }
+    }
+
+    /// The token of a user who logs in.
+    pub async fn login(&self, name: &str) -> String {
+        let body = serde_json::json!({"name": name, "password": PASSWORD}).to_string();
+        let (status, text) = self.ask("POST", "/api/v1/auth/login", "", &body).await.expect("an answer");
+        assert_eq!(status, 200, "{text}");
+        let answer: Value = serde_json::from_str(&text).expect("JSON");
+        answer["token"].as_str().expect("a token").to_owned()
     }
 
     /// Waits until every account may trade.
@@ -143,6 +163,21 @@ impl Running {
 pub fn token(role: &str) -> String {
     let tokens = Tokens::new(&SecretString::from(KEY)).expect("long enough");
     tokens.issue(LOCAL, role, 0, now(), Duration::from_secs(300)).0.expose_secret().to_owned()
+}
+
+/// Adds a user as a person would.
+pub fn add_user(config: &Path, name: &str, role: &str) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_qcat"))
+        .args(["user", "add", name, "--role", role])
+        .env("QCAT_CONFIG", config)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    child.stdin.take().expect("piped").write_all(format!("{PASSWORD}\n").as_bytes()).expect("taken");
+    let output = child.wait_with_output().expect("ended");
+    assert!(output.status.success(), "{}", said(&output));
 }
 
 /// Runs a command to its end while everything else goes on.
