@@ -118,7 +118,7 @@ impl OrderManagers {
         };
         let setup = &self.accounts[child].setup;
         let count = base.lane().cancel_entries(setup.options.account, &Writer(shell));
-        tracing::error!(account = %setup.name, count, "control is lost: entries are cancelled");
+        tracing::error!(code = "entries_cancelled", account = %setup.name, count, "control is lost: entries are cancelled");
     }
 }
 

@@ -190,7 +190,9 @@ impl Checker {
         }
         match self.health.retune(options.rules, options.thresholds, self.clock.wall()) {
             Ok(()) => self.board.report.store(Arc::new(self.health.report())),
-            Err(error) => tracing::error!(%error, "health: the new options are not taken"),
+            Err(error) => {
+                tracing::error!(code = "health_options_refused", %error, "health: the new options are not taken")
+            }
         }
         self.options = options;
     }
@@ -208,7 +210,7 @@ impl Checker {
         if status != before {
             match status {
                 HealthStatus::Healthy => tracing::info!(?before, "healthy"),
-                _ => tracing::warn!(?before, ?status, "health changed"),
+                _ => tracing::warn!(code = "health_changed", ?before, ?status, "health changed"),
             }
         }
     }
@@ -217,7 +219,7 @@ impl Checker {
 fn log(alert: &HealthAlert) {
     match alert {
         HealthAlert::Failed { check, critical, failures, error } => {
-            tracing::error!(%check, critical, failures, %error, "a health check fails");
+            tracing::error!(code = "health_check_failed", %check, critical, failures, %error, "a health check fails");
         }
         HealthAlert::Recovered { check, .. } => tracing::info!(%check, "a health check passes again"),
     }

@@ -233,7 +233,7 @@ impl Manager {
             Err(error) => {
                 // What is not known changes nothing: a level once reached stays.
                 if facts.error.as_ref() != Some(&error) {
-                    tracing::error!(%error, "memory cannot be measured");
+                    tracing::error!(code = "memory_unmeasured", %error, "memory cannot be measured");
                 }
                 (facts.resident, facts.error) = (None, Some(error));
                 None
@@ -258,14 +258,25 @@ impl Manager {
             (facts.level, facts.since) = (level, now);
             let [resident, limit] = [resident, limit].map(|bytes| bytes >> 20);
             match level > before {
-                true => tracing::warn!(?level, resident_mib = resident, limit_mib = limit, "memory gets short"),
+                true => tracing::warn!(
+                    code = "memory_short",
+                    ?level,
+                    resident_mib = resident,
+                    limit_mib = limit,
+                    "memory gets short"
+                ),
                 false => tracing::info!(?level, resident_mib = resident, limit_mib = limit, "memory is released"),
             }
         }
         if level >= Level::High && !self.trims.is_empty() {
             for (name, trim) in &mut self.trims {
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(trim)) {
-                    tracing::error!(name, panic = panic_text(&*panic), "giving memory back panicked");
+                    tracing::error!(
+                        code = "memory_action_panicked",
+                        name,
+                        panic = panic_text(&*panic),
+                        "giving memory back panicked"
+                    );
                 }
             }
             facts.trims += 1;

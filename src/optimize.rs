@@ -250,7 +250,7 @@ impl Shared {
     /// Writes a record down; what cannot be kept is said in it.
     fn keep(&self, record: &mut JobRecord) {
         if let Err(error) = self.shelf.keep(record) {
-            tracing::error!(id = %record.id, %error, "the record of a search cannot be kept");
+            tracing::error!(code = "search_not_kept", id = %record.id, %error, "the record of a search cannot be kept");
             let told = record.error.take().map_or(String::new(), |error| format!("{error}; "));
             record.error = Some(format!("{told}this record cannot be kept: {error}"));
         }

@@ -61,7 +61,9 @@ impl Reload {
                 Err(panic) => vec![format!("panicked: {}", panic_text(&*panic))],
             };
             well = false;
-            errors.iter().for_each(|error| tracing::error!(what = name, "not reloaded: {error}"));
+            errors
+                .iter()
+                .for_each(|error| tracing::error!(code = "reload_refused", what = name, "not reloaded: {error}"));
         }
         well
     }

@@ -181,7 +181,7 @@ fn build(options: &SimOptions, start: Ts) -> Result<SimExchange, SimError> {
             let readable = events.map_while(move |event| match event {
                 Ok(event) => Some(event),
                 Err(error) => {
-                    tracing::error!(file = %name, %error, "the recording ends early");
+                    tracing::error!(code = "recording_ended", file = %name, %error, "the recording ends early");
                     None
                 }
             });

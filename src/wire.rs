@@ -166,7 +166,9 @@ pub async fn parts(
     let info = learn(config, &asker, &credentials, recovering.engine(), &*clock, came_to).await?;
     let definitions = info.as_ref().map_or_else(Vec::new, |info| {
         let instruments::Plan { definitions, refused } = instruments::plan(&known, info);
-        refused.iter().for_each(|error| tracing::warn!(%error, "a contract of the exchange cannot be followed"));
+        refused.iter().for_each(
+            |error| tracing::warn!(code = "contract_refused", %error, "a contract of the exchange cannot be followed"),
+        );
         definitions
     });
     let universe = with(&known, &definitions)?;
@@ -215,11 +217,11 @@ async fn learn(
             Ok(info) => return Ok(Some(info)),
             Err(error) if error.is_final() => return Err(error.into()),
             Err(error) if enough => {
-                tracing::warn!(%error, "the exchange cannot be asked; starting with the contracts of the journal");
+                tracing::warn!(code = "exchange_away_known", %error, "the exchange cannot be asked; starting with the contracts of the journal");
                 return Ok(None);
             }
             Err(error) => {
-                tracing::warn!(%error, retry_in = ?pause, "the exchange cannot be asked");
+                tracing::warn!(code = "exchange_away", %error, retry_in = ?pause, "the exchange cannot be asked");
                 came_to(Phase::WaitingForExchange, Some(error.to_string()));
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY[1]);

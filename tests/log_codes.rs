@@ -71,6 +71,23 @@ fn no_code_stands_twice_and_the_page_is_the_table() {
 }
 
 #[test]
+fn every_warning_and_error_has_a_code() {
+    let mut bare = Vec::new();
+    for (name, text) in program() {
+        for level in ["warn!(", "error!("] {
+            for (at, _) in text.match_indices(level).filter(|(at, _)| text[..*at].ends_with("tracing::")) {
+                let words = inside(&text[at + level.len()..]);
+                let fields = words.split(['"', '(']).next().unwrap_or_default();
+                if !fields.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == "code") {
+                    bare.push(format!("{name}: {}", words.split_whitespace().collect::<Vec<_>>().join(" ")));
+                }
+            }
+        }
+    }
+    assert!(bare.is_empty(), "without `code = \"…\"` first:\n{}", bare.join("\n"));
+}
+
+#[test]
 fn every_code_of_the_sources_is_in_the_table() {
     let known = known();
     let mut missing = BTreeSet::new();

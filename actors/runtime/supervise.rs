@@ -190,7 +190,7 @@ impl<P: Part> Supervised<P> {
         }
         match child.budget.take(self.base.ground.now()) {
             Some(pause) => {
-                tracing::warn!(component = %P::COMPONENT, part = %child.name, fault = %cause, ?pause, "restarts");
+                tracing::warn!(code = "part_restarts", component = %P::COMPONENT, part = %child.name, fault = %cause, ?pause, "restarts");
                 child.restarting |= is_loop;
                 child.state = ComponentState::Restarting;
                 let pause = Duration::from_nanos(pause.nanos().unsigned_abs());
@@ -209,7 +209,7 @@ impl<P: Part> Supervised<P> {
         match self.part.restart(at, cause, &self.base) {
             Ok(()) => self.children[at].state = ComponentState::Running,
             Err(why) => {
-                tracing::warn!(component = %P::COMPONENT, part = %self.children[at].name, %why, "cannot restart");
+                tracing::warn!(code = "part_not_restarted", component = %P::COMPONENT, part = %self.children[at].name, %why, "cannot restart");
                 self.ended(at, cause.clone(), context);
                 self.last_fault = Some(why);
             }
@@ -233,7 +233,7 @@ impl<P: Part> Supervised<P> {
             *self.exits.entry(Cause::Asked.word()).or_default() += 1;
             self.part.restart(at, &Cause::Asked, &self.base).map_err(NotRestarted::Refused)?;
             let child = &mut self.children[at];
-            tracing::warn!(component = %P::COMPONENT, part = %child.name, "restarted by a person");
+            tracing::warn!(code = "part_restarted_by_hand", component = %P::COMPONENT, part = %child.name, "restarted by a person");
             child.budget.refill();
             child.restarting = false;
             child.state = ComponentState::Running;
@@ -248,7 +248,7 @@ impl<P: Part> Supervised<P> {
     fn give_up(&mut self, at: usize, cause: &Cause) {
         let policy = P::COMPONENT.policy();
         let name = &self.children[at].name;
-        tracing::error!(component = %P::COMPONENT, part = %name, fault = %cause, then = ?policy.exhausted, "given up");
+        tracing::error!(code = "part_given_up", component = %P::COMPONENT, part = %name, fault = %cause, then = ?policy.exhausted, "given up");
         self.children[at].state = ComponentState::Failed;
         if !self.stopping {
             let all = self.children.iter().all(|child| child.state == ComponentState::Failed);

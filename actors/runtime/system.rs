@@ -313,14 +313,14 @@ impl SystemActor {
     /// The process has to end, in order: the lane is sound.
     fn end(&mut self, reason: String) {
         if self.inner.ended.borrow().is_none() {
-            tracing::error!(%reason, "the daemon stops");
+            tracing::error!(code = "daemon_stops", %reason, "the daemon stops");
             self.inner.ended.send_replace(Some(reason));
         }
     }
 
     /// Nothing more can be relied on: entries are cancelled, then the process ends.
     fn lose(&mut self, reason: String, context: &mut Context<Self>) {
-        tracing::error!(%reason, "control is lost");
+        tracing::error!(code = "control_lost", %reason, "control is lost");
         if let Some(attached) = &*self.inner.attached.borrow() {
             attached.lane.latch().set(HaltReason::ControlLost);
             attached.orders.tell(OrderWord::CancelEntries);

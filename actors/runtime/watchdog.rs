@@ -178,7 +178,12 @@ fn all_alive(options: &WatchdogOptions, seen: &mut [(u64, Duration)], passed: Du
         // One that never began has nothing to prove yet.
         let stuck = now > 0 && *still > bound;
         if stuck && before <= bound {
-            tracing::error!(thread = name, ?bound, "a thread does not go on; the service manager is told nothing more");
+            tracing::error!(
+                code = "thread_stalled",
+                thread = name,
+                ?bound,
+                "a thread does not go on; the service manager is told nothing more"
+            );
         }
         alive &= !stuck;
     }
@@ -248,7 +253,7 @@ fn say(text: String) {
         wait.recv_timeout(WORDS_WITHIN).is_ok()
     };
     let words = text.clone();
-    if !speak(Box::new(move || tracing::error!("{words}"))) {
+    if !speak(Box::new(move || tracing::error!(code = "step_hung", "{words}"))) {
         speak(Box::new(move || {
             let _ = writeln!(std::io::stderr(), "{text}");
         }));

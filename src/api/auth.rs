@@ -117,7 +117,7 @@ fn invalid() -> Problem {
 
 /// The database does not answer.
 pub fn store_away(away: &super::state::Away) -> Problem {
-    tracing::warn!(error = %away, "a request cannot be answered without the database");
+    tracing::warn!(code = "database_away", error = %away, "a request cannot be answered without the database");
     Problem::new(Code::StoreUnavailable, "the database does not answer").retry_after(5)
 }
 

@@ -210,7 +210,7 @@ async fn handled(
         }
         Err(panic) => {
             let text = qcat_io::shell::panic_text(&*panic);
-            tracing::error!(request_id = %asked.id, path = asked.path, panic = %text, "a handler panicked");
+            tracing::error!(code = "handler_panicked", request_id = %asked.id, path = asked.path, panic = %text, "a handler panicked");
             Err(Problem::of_status(StatusCode::INTERNAL_SERVER_ERROR).answer(&asked.id))
         }
     }

@@ -116,7 +116,7 @@ pub fn store_problem(error: &StoreError, cursor: bool) -> Problem {
         StoreError::Invalid(_) if cursor => Problem::new(Code::BadCursor, "the cursor was not given out for this list"),
         StoreError::Invalid(reason) => Problem::new(Code::BadQuery, reason.clone()),
         error => {
-            tracing::warn!(%error, "a read of the database failed");
+            tracing::warn!(code = "database_read_failed", %error, "a read of the database failed");
             Problem::new(Code::StoreUnavailable, "the database does not answer").retry_after(5)
         }
     }

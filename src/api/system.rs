@@ -115,7 +115,7 @@ pub async fn stop(
     if force && state.system.stop_report().is_none() {
         return Err(Problem::new(Code::Conflict, "there is no stop to cut short: ask for a graceful one first"));
     }
-    tracing::warn!(user = %admin.name, mode = ?shutdown.mode, "a stop is asked for over HTTP");
+    tracing::warn!(code = "stop_asked", user = %admin.name, mode = ?shutdown.mode, "a stop is asked for over HTTP");
     state.system.stop(&format!("asked for by {} over HTTP", admin.name), force);
     Ok(HttpResponse::Accepted().json(stop_body(&state)))
 }

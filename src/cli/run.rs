@@ -74,14 +74,14 @@ pub fn run(arguments: &Arguments) -> u8 {
             return exit::UNAVAILABLE;
         }
     };
-    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    warnings.iter().for_each(|warning| tracing::warn!(code = "configuration_doubtful", "{warning}"));
     let notifier = Notifier::from_environment().unwrap_or_default();
     let started = reload(arguments.config.clone(), arguments.set.clone(), config.clone()).start(notifier.clone());
     let composition = Composition { logs: Some(logs), ..Arc::new(registry).into() };
     let code = match started.and_then(|()| Guard::start(plan.force_shutdown_after(), exit::FORCED)) {
         Ok(guard) => super::on_actix(serve(config, composition, arguments.resume, guard, notifier)),
         Err(error) => {
-            tracing::error!(%error, "no thread for signals");
+            tracing::error!(code = "signals_lost", %error, "no thread for signals");
             exit::UNAVAILABLE
         }
     };
@@ -146,7 +146,7 @@ async fn serve(config: Config, composition: Composition, resume: bool, guard: Gu
         report if report.is_clean() => code,
         report => {
             let names: Vec<&str> = report.overrun().map(|status| status.component.name()).collect();
-            tracing::warn!(components = %names.join(", "), journal = report.journal, "cut off");
+            tracing::warn!(code = "stop_cut_off", components = %names.join(", "), journal = report.journal, "cut off");
             exit::FORCED
         }
     }
@@ -169,7 +169,7 @@ async fn told(system: &SystemHandle, guard: &Guard) -> u8 {
         () = guard.asked() => tracing::info!("told to stop"),
         why = system.stop_wanted() => tracing::info!(%why, "told to stop"),
         reason = system.ended() => {
-            tracing::error!(%reason, "the daemon cannot go on");
+            tracing::error!(code = "daemon_failed", %reason, "the daemon cannot go on");
             return exit::SOFTWARE;
         }
     }
@@ -177,7 +177,7 @@ async fn told(system: &SystemHandle, guard: &Guard) -> u8 {
 }
 
 fn not_started(error: &StartError) -> u8 {
-    tracing::error!("{error}");
+    tracing::error!(code = "start_failed", "{error}");
     start_code(error)
 }
 
@@ -207,10 +207,15 @@ async fn tell_phases(console: Console, notifier: Notifier) {
 fn settle_halts(daemon: &Daemon, resume: bool) {
     for (scope, reason) in daemon.system().halts() {
         if resume {
-            tracing::warn!(?scope, ?reason, "halted before: resuming");
+            tracing::warn!(code = "halt_lifted", ?scope, ?reason, "halted before: resuming");
             daemon.system().resume(scope);
         } else {
-            tracing::warn!(?scope, ?reason, "halted from before: no new risk; --resume lifts it");
+            tracing::warn!(
+                code = "halt_from_before",
+                ?scope,
+                ?reason,
+                "halted from before: no new risk; --resume lifts it"
+            );
         }
     }
 }

@@ -86,7 +86,9 @@ impl Shelf {
                     }
                     records.insert(record.id, record);
                 }
-                Err(error) => tracing::warn!(path = %path.display(), error, "the record of a search cannot be read"),
+                Err(error) => {
+                    tracing::warn!(code = "search_unreadable", path = %path.display(), error, "the record of a search cannot be read")
+                }
             }
         }
         Ok((shelf, records))
@@ -109,7 +111,7 @@ impl Shelf {
     /// Removes a record.
     pub(super) fn forget(&self, id: Uuid) {
         if let Err(error) = std::fs::remove_file(self.path(id)) {
-            tracing::warn!(%id, %error, "the record of a search cannot be removed");
+            tracing::warn!(code = "search_not_removed", %id, %error, "the record of a search cannot be removed");
         }
     }
 }

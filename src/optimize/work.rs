@@ -113,12 +113,14 @@ impl Shared {
         let worker = move || {
             let _leaving = leaving;
             if let Err(error) = resources::run_last() {
-                tracing::warn!(%error, "a thread of a search keeps its priority");
+                tracing::warn!(code = "search_priority", %error, "a thread of a search keeps its priority");
             }
             crew.work(&words);
         };
         let hired = std::thread::Builder::new().name("qcat-trial".to_owned()).spawn(worker);
-        hired.inspect_err(|error| tracing::error!(%error, "no thread for a search")).is_ok()
+        hired
+            .inspect_err(|error| tracing::error!(code = "search_not_started", %error, "no thread for a search"))
+            .is_ok()
     }
 
     /// Takes what the workers say until they are done, or the job is cut off.
@@ -141,7 +143,7 @@ impl Shared {
             if let Some((state, since)) = cut
                 && since.elapsed() > self.options.grace
             {
-                tracing::error!(%id, "a trial hangs: its thread is left behind");
+                tracing::error!(code = "search_hangs", %id, "a trial hangs: its thread is left behind");
                 return End { state, error: Some("a trial hung and was left behind".to_owned()) };
             }
             match heard.recv_timeout(TURN) {

@@ -35,7 +35,7 @@ pub struct Watched<'a> {
 pub fn start(config: &Config, watched: Watched<'_>) -> std::io::Result<Watchdog> {
     let time = |span: Span| Duration::from_nanos(span.nanos().unsigned_abs());
     let notifier = Notifier::from_environment().unwrap_or_else(|error| {
-        tracing::warn!(%error, "NOTIFY_SOCKET cannot be used: the service manager hears nothing");
+        tracing::warn!(code = "notify_failed", %error, "NOTIFY_SOCKET cannot be used: the service manager hears nothing");
         Notifier::default()
     });
     Watchdog::start(WatchdogOptions {

@@ -22,6 +22,7 @@ pub(super) fn settle(journal: &mut Journal, engine: &mut Engine, hung: Hung, now
         }
         Hung::Station(Quarantine { station, seq }) => {
             tracing::error!(
+                code = "node_quarantined",
                 ?station,
                 seq = seq.0,
                 "a deciding node hung in the last life; it is not stepped with that input again"
@@ -43,7 +44,7 @@ fn stop(journal: &mut Journal, engine: &mut Engine, strategy: StrategyIx, why: &
     let name = setup.map_or_else(|| strategy.0.to_string(), |setup| setup.name.to_string());
     let account = setup.map(|setup| setup.account);
     let text = format!("strategy {name} {why}; it is stopped until a person starts it");
-    tracing::error!(strategy = strategy.0, "{text}");
+    tracing::error!(code = "step_hung", strategy = strategy.0, "{text}");
     let (seq, at) = (Seq(journal.last_seq().0.max(engine.seq().0) + 1), now.max(engine.now()));
     // First: a replay must know that the input was not stepped either.
     let mark = Quarantine { station: Station::Runner(strategy), seq };

@@ -114,7 +114,7 @@ impl Lane {
         let (mut journal, mut recovered) =
             Journal::open_with(disk.clone(), &options.dir, options.journal.clone(), &mut fits)?;
         for skipped in &recovered.skipped {
-            tracing::warn!(path = %skipped.path.display(), reason = %skipped.reason, "a snapshot was not used");
+            tracing::warn!(code = "snapshot_unused", path = %skipped.path.display(), reason = %skipped.reason, "a snapshot was not used");
         }
         let begins_with = recovered.snapshot.as_ref().map_or(0, |s| s.record);
         let base = recovered.snapshot.take().map(|s| from_journal(s.state));

@@ -25,7 +25,7 @@ pub(super) struct Router {
 
 impl Router {
     fn fault(&self, fault: Fault) {
-        tracing::error!(station = ?fault.station, seq = fault.seq.0, kind = ?fault.kind, "a node faulted");
+        tracing::error!(code = "node_faulted", station = ?fault.station, seq = fault.seq.0, kind = ?fault.kind, "a node faulted");
         let cause = Cause::Node(fault);
         match fault.station {
             Station::Runner(strategy) => self.strategies.ended(strategy.ix().saturating_sub(1), cause),
@@ -49,19 +49,30 @@ impl LaneOwner for Router {
         match event {
             LaneEvent::Faulted(fault) => self.fault(fault),
             LaneEvent::DiskFull => {
-                tracing::error!("the disk is full: no new risk; free space; then `qcat run --resume` trades on")
+                tracing::error!(
+                    code = "disk_full",
+                    "the disk is full: no new risk; free space; then `qcat run --resume` trades on"
+                )
             }
-            LaneEvent::DiskFree => tracing::warn!("the disk has room again; halted until `qcat run --resume`"),
+            LaneEvent::DiskFree => {
+                tracing::warn!(code = "disk_free", "the disk has room again; halted until `qcat run --resume`")
+            }
             LaneEvent::ClockSet(by) => {
                 let (by, way) = (by.millis(), if by.nanos() < 0 { "back" } else { "forward" });
                 tracing::error!(
+                    code = "clock_set",
                     by_ms = by,
                     "the machine's clock was set {way}; timers go on without it until a restart"
                 );
             }
-            LaneEvent::SnapshotFailed(error) => tracing::error!(%error, "no snapshot was written"),
+            LaneEvent::SnapshotFailed(error) => {
+                tracing::error!(code = "snapshot_failed", %error, "no snapshot was written")
+            }
             LaneEvent::GivenUp => {
-                tracing::error!("the engine stays broken: entries are cancelled, a person has to restart the daemon");
+                tracing::error!(
+                    code = "engine_broken",
+                    "the engine stays broken: entries are cancelled, a person has to restart the daemon"
+                );
                 self.orders.tell(OrderWord::CancelEntries);
             }
             LaneEvent::JournalFailed(error) => self.lost(format!("the journal failed: {error}")),
@@ -83,10 +94,18 @@ impl Tap for LogTap {
             match decision {
                 Decision::Alert(alert) => {
                     let (account, symbol, order) = (alert.account, alert.symbol, alert.order);
-                    tracing::error!(code = ?alert.code, ?account, ?symbol, ?order, seq = step.seq.0, "{}", alert.text);
+                    tracing::error!(
+                        code = alert.code.as_str(),
+                        ?account,
+                        ?symbol,
+                        ?order,
+                        seq = step.seq.0,
+                        "{}",
+                        alert.text
+                    );
                 }
                 Decision::Runner { strategy, state } => tracing::info!(strategy = strategy.0, ?state, "strategy"),
-                Decision::Halted { scope, reason } => tracing::warn!(?scope, ?reason, "halted"),
+                Decision::Halted { scope, reason } => tracing::warn!(code = "halt_in_force", ?scope, ?reason, "halted"),
                 Decision::Resumed { scope } => tracing::info!(?scope, "resumed"),
                 Decision::Command(_) | Decision::Refused(_) => {}
             }

@@ -61,7 +61,7 @@ impl Stop {
             }
         };
         if tokio::time::timeout(self.0.plan.signal_timeout(), halted).await.is_err() {
-            tracing::error!("the engine did not take the halt in time; the stop goes on");
+            tracing::error!(code = "halt_not_taken", "the engine did not take the halt in time; the stop goes on");
         }
     }
 
@@ -69,7 +69,7 @@ impl Stop {
         let Some(lane) = self.0.lane() else { return };
         self.note_last_state(&lane);
         if let Err(error) = lane.close() {
-            tracing::error!(%error, "the journal was not closed in order");
+            tracing::error!(code = "journal_not_closed", %error, "the journal was not closed in order");
             self.update(|report| report.journal = Some(error.to_string()));
         }
     }
@@ -88,11 +88,13 @@ impl Stop {
         match lane.finish() {
             Ok(()) => {}
             Err(SnapshotWriteError::Journal(error)) => {
-                tracing::error!(%error, "the journal is not durable to its end");
+                tracing::error!(code = "journal_not_durable", %error, "the journal is not durable to its end");
                 self.update(|report| report.journal = Some(error.to_string()));
             }
             // The journal alone is enough to recover: nothing is lost, and the stop is in order.
-            Err(error) => tracing::error!(%error, "the last snapshot was not written: the next start takes longer"),
+            Err(error) => {
+                tracing::error!(code = "snapshot_failed", %error, "the last snapshot was not written: the next start takes longer")
+            }
         }
     }
 
@@ -114,7 +116,7 @@ impl Stop {
                 Ok(left) => left,
                 Err(_) => Some("its actor does not answer".to_owned()),
             };
-            tracing::error!(%component, left = left.as_deref().unwrap_or("nothing"), "did not stop in time: aborted");
+            tracing::error!(code = "stop_overran", %component, left = left.as_deref().unwrap_or("nothing"), "did not stop in time: aborted");
         }
         let state = match (in_time, allowed.is_zero()) {
             (true, _) => StopState::Stopped,

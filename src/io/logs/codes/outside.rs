@@ -246,4 +246,58 @@ pub(super) const SERVICES: &[Code] = &[
         "Old rows of the database were not deleted; it is tried again.",
         "Look at the database.",
     ),
+    code(
+        Level::Warn,
+        "configuration_doubtful",
+        "The configuration is valid, but something in it is doubtful: the line says what and where.",
+        "Mend it; `qcat --validate` shows it again.",
+    ),
+    code(
+        Level::Error,
+        "reload_refused",
+        "The configuration was read anew and a part of it was not taken; the values before stay in force.",
+        "Mend the fault that the line names and reload again.",
+    ),
+    code(
+        Level::Error,
+        "signals_lost",
+        "No thread for signals could be started: SIGHUP is not heard.",
+        "Look for limits of threads or memory; restart.",
+    ),
+    code(
+        Level::Error,
+        "search_not_kept",
+        "The state of a search over parameters could not be written; after a restart it is older than it was.",
+        "Free space, or mend the permissions of its directory.",
+    ),
+    code(
+        Level::Error,
+        "search_not_started",
+        "No thread for a search could be started.",
+        "Look for limits of threads or memory; start the search again.",
+    ),
+    code(
+        Level::Error,
+        "search_hangs",
+        "A trial of a search did not end when told to; its thread is left behind.",
+        "Look at the strategy's parameters; a restart frees the thread.",
+    ),
+    code(
+        Level::Warn,
+        "search_priority",
+        "A thread of a search could not lower its priority: it may take time from trading.",
+        "Look for what forbids it; cancel the search if trading suffers.",
+    ),
+    code(
+        Level::Warn,
+        "search_not_removed",
+        "The record of an old search could not be removed.",
+        "Mend the permissions of its directory.",
+    ),
+    code(
+        Level::Warn,
+        "search_unreadable",
+        "The record of a search could not be read; it is left out.",
+        "Look at the file, or remove it.",
+    ),
 ];

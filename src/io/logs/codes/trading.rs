@@ -202,4 +202,10 @@ pub(super) const COMPONENTS: &[Code] = &[
         "A step of a strategy hung; the process ends with exit code 70 and the strategy stays paused.",
         "Look at the strategy.",
     ),
+    code(
+        Level::Error,
+        "node_quarantined",
+        "A node hung in the last life; it is not stepped with that input again.",
+        "Report the station and the sequence number, with the journal.",
+    ),
 ];
