@@ -1,10 +1,11 @@
 //! A running daemon: the composed parts under the system actor, and what it remembers for those who watch.
 
 use crate::config::{Config, Fault};
+use crate::observe;
 use crate::projector::Origin;
-use crate::projector::database::{self, Database};
+use crate::projector::database::Database;
 use crate::terminal::Recent;
-use crate::wire::{self, Composition, LaneComposition, Parts, StartError};
+use crate::wire::{self, Composed, Composition, LaneComposition, Parts, StartError};
 use qcat_actors::market_data_streams::StreamGroup;
 use qcat_actors::network_manager::Network;
 use qcat_actors::order_managers::AccountSetup;
@@ -26,7 +27,7 @@ use qcat_core::order::Fill;
 use qcat_core::time::Span;
 use qcat_io::disk::RealDisk;
 use qcat_io::journal;
-use qcat_io::store::NoObserver;
+use qcat_io::metrics::Metrics;
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -53,6 +54,7 @@ pub struct Starting {
     keep_fills: bool,
     lane: Option<LaneComposition>,
     database: Database,
+    metrics: Arc<Metrics>,
 }
 
 /// A running daemon.
@@ -116,20 +118,21 @@ impl Starting {
     pub async fn begin(config: &Config, composition: impl Into<Composition>) -> Result<Starting, StartError> {
         let stop = stop_plan(config).map_err(StartError::Config)?;
         let Composition { registry, observer, watch, keep_fills, services, force, logs } = composition.into();
-        let composed = wire::services(config, logs)?;
-        let required = config.database.required;
-        let options = database::options(&config.database);
-        let database = Database::start(options, Arc::new(NoObserver), required).await?;
-        let projections = database::work(&database, &config.database);
+        let Composed { metrics, database, work } = wire::services(config, logs).await?;
         let composed = Box::new(move |console: &Console| {
-            let mut work = composed(console);
-            work.database = projections;
+            let mut work = work(console);
             services(&mut work);
             work
         });
         let options = BeginOptions { stop, services: composed, own_thread: true, force };
         let handle = system::begin(options).await.map_err(StartError::Thread)?;
-        Ok(Starting { handle, keep_fills, lane: Some(LaneComposition { registry, observer, watch }), database })
+        Ok(Starting {
+            handle,
+            keep_fills,
+            lane: Some(LaneComposition { registry, observer, watch }),
+            database,
+            metrics,
+        })
     }
 
     /// The system.
@@ -153,6 +156,7 @@ impl Starting {
         let journal = config.journal.dir.clone();
         self.database.project(Origin { feed, disk: Arc::new(RealDisk), journal, registry });
         let (options, watchdog) = options(config, parts)?;
+        observe::observe(&lane, &self.metrics, options.network.weight.clone()).map_err(StartError::Thread)?;
         self.handle.attach(options).await?;
         Ok(Daemon { handle: self.handle.clone(), lane, seen, _watchdog: watchdog })
     }

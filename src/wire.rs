@@ -31,10 +31,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod clocks;
+mod look;
 mod services;
+mod sources;
 mod watch;
 
-pub use services::services;
+pub use services::{Composed, services};
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]

@@ -103,6 +103,11 @@ impl Feed {
         self.0.durable.has(seq);
     }
 
+    /// What was said of that last; `None`: nothing.
+    pub fn had(&self) -> Option<Seq> {
+        self.0.durable.needed()
+    }
+
     /// The last step. What it and those before it told is queued already, or the subscriber is behind.
     pub fn passed(&self) -> Seq {
         Seq(self.0.passed.load(Ordering::Acquire))

@@ -5,18 +5,24 @@
 //! rights do not fit needs a person, always.
 //! Tests: `tests/projections.rs`.
 
-use super::{Attendant, BACKOFF, Origin, Projector, ProjectorError, Retention};
+use super::lag::{self, Lag};
+use super::{Attendant, BACKOFF, Behind, Origin, Projector, ProjectorError, Retention};
 use crate::config::model;
+use qcat_actors::runtime::feed::Feed;
 use qcat_actors::runtime::service::{ServiceContext, Work};
 use qcat_io::store::{self, PostgresOptions, SqliteOptions, SslMode, Store, StoreError, StoreObserver, StoreOptions};
+use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// Connections that read a SQLite file.
 const READERS: u32 = 4;
 /// Without progress for this long beyond the database's own bounds the projections are stalled.
 const BOUND: Duration = Duration::from_secs(60);
+
+/// Is told of the store when it was opened.
+pub type Opened = Arc<dyn Fn(&Arc<dyn Store>) + Send + Sync>;
 
 /// The database of a daemon, on any thread. Clones are the same.
 #[derive(Clone)]
@@ -25,6 +31,8 @@ pub struct Database {
     observer: Arc<dyn StoreObserver>,
     store: Arc<watch::Sender<Option<Arc<dyn Store>>>>,
     origin: Arc<watch::Sender<Option<Origin>>>,
+    opened: Option<Opened>,
+    lag: Arc<Lag>,
 }
 
 /// How the configured database is reached.
@@ -99,12 +107,27 @@ impl Database {
             Err(error) => return Err(error),
         };
         let (store, origin) = (Arc::new(watch::Sender::new(store)), Arc::new(watch::Sender::new(None)));
-        Ok(Database { options, observer, store, origin })
+        Ok(Database { options, observer, store, origin, opened: None, lag: Arc::default() })
+    }
+
+    /// Tells somebody of the store: now if it is open, else when it is. To be called before [`Database::work`].
+    #[must_use]
+    pub fn tells(mut self, opened: Opened) -> Database {
+        self.store().iter().for_each(|store| opened(store));
+        self.opened = Some(opened);
+        self
     }
 
     /// The store, once it was opened. Its calls come back as unavailable while the database is away.
     pub fn store(&self) -> Option<Arc<dyn Store>> {
         self.store.borrow().clone()
+    }
+
+    /// How far the projections are behind the lane; `None`: there is no lane, or it is not known what the database has.
+    pub fn behind(&self) -> Option<Behind> {
+        let origin = self.origin.borrow().clone()?;
+        let has = origin.feed.had().filter(|seq| seq.0 > 0)?;
+        Some(self.lag.behind(Instant::now(), origin.feed.passed().0, has.0))
     }
 
     /// There is a lane: projects what it does from here on, and what its journal holds before. Nothing that the store may not
@@ -122,7 +145,19 @@ impl Database {
             ready = ready => ready?,
             () = &mut stop => return Ok(()),
         };
-        Projector { origin, store, retention: Retention::default() }.run(on, stop).await
+        let feed = origin.feed.clone();
+        let projecting = Projector { origin, store, retention: Retention::default() };
+        tokio::select! {
+            ended = projecting.run(on, stop) => ended,
+            never = self.look_at(&feed) => match never {},
+        }
+    }
+
+    async fn look_at(&self, feed: &Feed) -> Infallible {
+        loop {
+            self.lag.look(Instant::now(), feed.passed().0);
+            tokio::time::sleep(lag::LOOK).await;
+        }
     }
 
     async fn opened(&self, on: &impl Attendant) -> Result<Arc<dyn Store>, StoreError> {
@@ -135,6 +170,7 @@ impl Database {
             match store::open(self.options.clone(), self.observer.clone()).await {
                 Ok(store) => {
                     tracing::info!(code = "database_back", "the database is open");
+                    self.opened.iter().for_each(|opened| opened(&store));
                     self.store.send_replace(Some(store));
                 }
                 Err(error) if error.is_retryable() => {

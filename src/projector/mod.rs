@@ -7,10 +7,12 @@
 //! Tests: `tests/projections.rs` (daemons at a simulator, a real PostgreSQL server and SQLite; outages, kills).
 
 pub mod database;
+mod lag;
 pub mod rows;
 mod source;
 pub mod words;
 
+pub use lag::Behind;
 pub use source::{Origin, SourceError};
 
 use qcat_core::id::Seq;

@@ -1,7 +1,8 @@
 //! What is elsewhere: the exchange, its clock, API keys, stores.
 
 use super::{Config, Finding, Said, said};
-use crate::config::model::{DatabaseKind, SslMode};
+use crate::config::model::{self, DatabaseKind};
+use crate::projector;
 use qcat_core::binance::decode::definitions;
 use qcat_core::binance::decode::rest;
 use qcat_core::binance::instruments;
@@ -16,7 +17,7 @@ use qcat_io::net::http::HttpClient;
 use qcat_io::net::tls::Connector;
 use qcat_io::shell::Credentials;
 use qcat_io::sign::Signer;
-use qcat_io::store::{self, PostgresOptions, Schema, SqliteOptions, StoreOptions};
+use qcat_io::store::{self, Schema};
 use secrecy::ExposeSecret;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -276,7 +277,8 @@ async fn database(config: &Config) -> Finding {
         DatabaseKind::Sqlite => database.path.display().to_string(),
         DatabaseKind::Postgres => format!("{}:{}/{}", database.host, database.port, database.name),
     };
-    let error = match store::look(store_options(config)).await {
+    let one = model::Database { max_open_conns: 1, max_idle_conns: 1, ..database.clone() };
+    let error = match store::look(projector::database::options(&one)).await {
         Ok(schema) => {
             let (en, zh) = match schema {
                 Schema::Missing => {
@@ -309,41 +311,6 @@ async fn database(config: &Config) -> Finding {
         "请修正 database.user、password、name 或 ssl_mode；该用户须为数据库所有者（CREATE DATABASE ... OWNER ...）",
     );
     Finding::fail("database", found, mend)
-}
-
-/// How the configuration says that the database is reached, with one connection.
-fn store_options(config: &Config) -> StoreOptions {
-    let database = &config.database;
-    let (connect_timeout, statement_timeout) = (database.connect_timeout, database.statement_timeout);
-    let ca_file = || database.ca_file.clone();
-    match database.kind {
-        DatabaseKind::Sqlite => StoreOptions::Sqlite(SqliteOptions {
-            path: database.path.clone(),
-            readers: 1,
-            acquire_timeout: connect_timeout,
-            statement_timeout,
-        }),
-        DatabaseKind::Postgres => StoreOptions::Postgres(PostgresOptions {
-            host: database.host.clone(),
-            port: database.port,
-            user: database.user.clone(),
-            password: database.password.clone(),
-            name: database.name.clone(),
-            ssl_mode: match database.ssl_mode {
-                SslMode::Disable => store::SslMode::Disable,
-                SslMode::Prefer => store::SslMode::Prefer,
-                SslMode::Require => store::SslMode::Require,
-                SslMode::VerifyCa => store::SslMode::VerifyCa { ca_file: ca_file() },
-                SslMode::VerifyFull => store::SslMode::VerifyFull { ca_file: ca_file() },
-            },
-            max_open_conns: 1,
-            max_idle_conns: 1,
-            conn_max_lifetime: Duration::ZERO,
-            conn_max_idle_time: Duration::ZERO,
-            connect_timeout,
-            statement_timeout,
-        }),
-    }
 }
 
 /// Says AUTH, if there is a password, and PING.

@@ -39,6 +39,11 @@ impl DurableSeq {
     pub fn has(&self, seq: Seq) {
         self.0.needed.store(seq.0, Ordering::Release);
     }
+
+    /// What a reader said of it last; `None`: there is none.
+    pub fn needed(&self) -> Option<Seq> {
+        Some(self.0.needed.load(Ordering::Acquire)).filter(|seq| *seq != u64::MAX).map(Seq)
+    }
 }
 
 pub(super) struct Shared {
