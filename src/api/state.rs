@@ -29,7 +29,7 @@ pub trait System: Send + Sync {
     /// What the engine believes; `Err` while there is none, or when it does not answer.
     fn board(&self) -> BoxFuture<'_, Result<Arc<Board>, Away>>;
     /// The components.
-    fn tree(&self) -> BoxFuture<'_, Result<Tree, Away>>;
+    fn tree(&self) -> BoxFuture<'_, Result<Arc<Tree>, Away>>;
     /// How far the stop is, once it has begun.
     fn stop_report(&self) -> Option<StopReport>;
     /// How far the daemon is, and why it is no further.

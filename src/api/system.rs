@@ -77,7 +77,7 @@ pub async fn version() -> HttpResponse {
     responses((status = 200, description = "all components", body = ComponentsBody), Problems))]
 pub async fn components(_: Viewer, state: web::Data<ApiState>, _: Query<NoQuery>) -> Result<HttpResponse, Problem> {
     let tree = state.system.tree().await.map_err(|away| system_away(&away))?;
-    Ok(HttpResponse::Ok().json(ComponentsBody { items: tree.components }))
+    Ok(HttpResponse::Ok().json(ComponentsBody { items: tree.components.clone() }))
 }
 
 /// Shows one component.
@@ -91,7 +91,7 @@ pub async fn component(
     _: Query<NoQuery>,
 ) -> Result<HttpResponse, Problem> {
     let tree = state.system.tree().await.map_err(|away| system_away(&away))?;
-    let found = tree.components.into_iter().find(|component| component.name.name() == name.as_str());
+    let found = tree.components.iter().find(|component| component.name.name() == name.as_str());
     let found = found.ok_or_else(|| Problem::not_found("there is no such component"))?;
     Ok(HttpResponse::Ok().json(found))
 }

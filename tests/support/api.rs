@@ -66,7 +66,7 @@ impl System for Stage {
         async move { board.map(Arc::new).ok_or_else(|| Away("the daemon is still starting".to_owned())) }.boxed()
     }
 
-    fn tree(&self) -> BoxFuture<'_, Result<Tree, Away>> {
+    fn tree(&self) -> BoxFuture<'_, Result<Arc<Tree>, Away>> {
         async move { Err(Away("the trading thread does not answer".to_owned())) }.boxed()
     }
 
