@@ -145,10 +145,11 @@ fn every_path_asks_for_the_role_that_it_should() {
     let document = api.get("/api/v1/openapi.json", &[]).json();
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.len() > 15, "{paths:?}");
+    let mut commands = 0;
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().expect("methods") {
             let (method, filled) = (method.to_uppercase(), path.replace(['{', '}'], ""));
-            let body = (method == "POST").then_some(&b"{}"[..]);
+            let body = ["POST", "PUT", "PATCH"].contains(&method.as_str()).then_some(&b"{}"[..]);
             let ask = |headers: &[&str]| {
                 api.ask(&method, &filled, &[&["Content-Type: application/json"], headers].concat(), body)
             };
@@ -158,21 +159,27 @@ fn every_path_asks_for_the_role_that_it_should() {
                 .chain(["viewer", "trader", "admin"].map(|role| ask(&[&bearer(&api.token(role, role))])))
                 .map(|reply| reply.status)
                 .collect();
-            // The first is without a token.
-            let admin_only = path == "/api/v1/shutdown" && method == "POST" || path == "/api/v1/audit";
-            match (secured, admin_only) {
-                (true, true) => assert_eq!(statuses[..3], [401, 403, 403], "{method} {path}"),
-                (true, false) => {
-                    assert_eq!(statuses[0], 401, "{method} {path}");
-                    assert!(
-                        statuses[1..].iter().all(|status| ![401, 403].contains(status)),
-                        "{method} {path}: {statuses:?}"
-                    );
-                }
-                (false, _) => assert!(!statuses.contains(&401) && !statuses.contains(&403), "{method} {path}"),
+            let told = operation["description"].as_str().unwrap_or_default();
+            let admin = path == "/api/v1/audit" || told.starts_with("Needs the role admin");
+            // Without a token, and as each role.
+            let refused = match (secured, admin, told.starts_with("Needs the role trader")) {
+                (false, ..) => [false; 4],
+                (_, true, _) => [true, true, true, false],
+                (_, _, true) => [true, true, false, false],
+                _ => [true, false, false, false],
+            };
+            let expected = |at: usize| if at == 0 { 401 } else { 403 };
+            for (at, (status, refused)) in statuses.iter().zip(refused).enumerate() {
+                let role_refused = [401, 403].contains(status);
+                assert!(
+                    role_refused == refused && (!refused || *status == expected(at)),
+                    "{method} {path}: {statuses:?}"
+                );
             }
+            commands += usize::from(refused[1]);
         }
     }
+    assert_eq!(commands, 13, "commands and the audit log");
 }
 
 #[test]

@@ -34,7 +34,7 @@ fn every_error_is_a_problem() {
         (get("/api/v1/orders/nothing"), 404, "not_found"),
         (get("/api/v1/strategies/nothing"), 404, "not_found"),
         (get("/swagger-ui/nothing"), 404, "not_found"),
-        (api.ask("DELETE", "/api/v1/orders", &[&auth], None), 405, "method_not_allowed"),
+        (api.ask("DELETE", "/api/v1/positions", &[&auth], None), 405, "method_not_allowed"),
         (api.ask("GET", login, &[], None), 405, "method_not_allowed"),
         (api.ask("POST", login, &[], Some(b"{}")), 415, "unsupported_media_type"),
         (body("{"), 400, "bad_json"),
@@ -65,8 +65,10 @@ fn every_error_is_a_problem() {
     ] {
         assert_eq!((reply.status, reply.problem().as_str()), (status, code), "{reply:?}");
     }
-    let reply = api.ask("DELETE", "/api/v1/orders", &[&auth], None);
+    let reply = api.ask("DELETE", "/api/v1/positions", &[&auth], None);
     assert_eq!(reply.header("allow"), Some("GET, HEAD"));
+    let reply = api.ask("PUT", "/api/v1/orders", &[&auth], None);
+    assert_eq!(reply.header("allow"), Some("GET, HEAD, POST, DELETE"));
     *api.stage.board.lock().expect("free") = None;
     assert_eq!(get("/api/v1/orders").problem(), "system_unavailable");
 }

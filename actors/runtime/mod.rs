@@ -3,6 +3,7 @@
 //! * [`lane`]: an engine with its queue, journal and writers on one thread. * [`latch`]: stops new risk from any thread.
 //! * [`component`]: the list of components and the policy table. * [`supervise`]: their actors, restarts, budgets.
 //! * [`service`]: components whose work is a loop that the root gives. * [`console`]: what other threads may see and ask.
+//! * [`commands`]: commands of people on their way to the engine.
 //! * [`stop`]: the ordered stop. * [`system`]: starts and stops them all. * [`host`]: the lane's side of a socket shell.
 //! * [`order_log`]: a line for each decision about an order.
 //! * [`board`]: a copy of what the engine believes, for readers on other threads.
@@ -11,6 +12,7 @@
 //! * [`definitions`] and `history` ask the exchange for what the engine needs besides its streams.
 
 pub mod board;
+pub mod commands;
 pub mod component;
 pub mod console;
 pub mod definitions;

@@ -172,6 +172,11 @@ role!(
     Role::Viewer
 );
 role!(
+    /// May trade.
+    Trader,
+    Role::Trader
+);
+role!(
     /// May do everything.
     Admin,
     Role::Admin

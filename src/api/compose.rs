@@ -6,6 +6,7 @@ use super::server::{BindError, Sockets};
 use super::state::{ApiParts, Watch};
 use super::store::StoreSlot;
 use crate::config::Config;
+use qcat_actors::runtime::commands::Commands;
 use qcat_actors::runtime::console::Console;
 use qcat_actors::runtime::service::{ServiceContext, Work};
 use qcat_io::secret::jwt::Tokens;
@@ -84,12 +85,16 @@ impl Prepared {
     /// The work of `http_server`.
     pub fn work(self, console: &Console) -> Work {
         let (prepared, console) = (Arc::new(self), console.clone());
-        Work::default().child("api", BOUND, move |context| run(prepared.clone(), console.clone(), context))
+        // Once, however often the server is restarted: it gives out ids.
+        let commands = Commands::new(console.clone());
+        Work::default().child("api", BOUND, move |context| {
+            run(prepared.clone(), Live::new(console.clone(), commands.clone()), context)
+        })
     }
 
-    fn parts(&self, console: Console) -> Result<ApiParts, String> {
+    fn parts(&self, live: Live) -> Result<ApiParts, String> {
         Ok(ApiParts {
-            system: Arc::new(Live::new(console)),
+            system: Arc::new(live),
             users: Arc::new(self.store.clone()),
             store: self.store.clone(),
             tokens: Tokens::new(&self.key).map_err(|error| error.to_string())?,
@@ -98,8 +103,8 @@ impl Prepared {
     }
 }
 
-async fn run(prepared: Arc<Prepared>, console: Console, context: ServiceContext) -> Result<(), String> {
-    let bound = prepared.sockets.serve(prepared.parts(console)?).map_err(|error| error.to_string())?;
+async fn run(prepared: Arc<Prepared>, live: Live, context: ServiceContext) -> Result<(), String> {
+    let bound = prepared.sockets.serve(prepared.parts(live)?).map_err(|error| error.to_string())?;
     context.facts.set("listen", bound.address.to_string());
     if let Some(address) = bound.metrics_address {
         context.facts.set("metrics_listen", address.to_string());

@@ -1,5 +1,6 @@
 //! Errors as programs read them: `application/problem+json` (RFC 9457) with a stable code and the request's id.
 
+pub use super::refusal::RefusalBody;
 use actix_web::body::BoxBody;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, ResponseError};
@@ -23,6 +24,8 @@ pub enum Code {
     BadJson,
     /// The query is not what is expected.
     BadQuery,
+    /// A member or header has a value that is not allowed; the detail names it, and what is.
+    BadValue,
     /// The cursor was not given out for this list.
     BadCursor,
     /// There is no bearer token.
@@ -45,10 +48,14 @@ pub enum Code {
     RequestTimeout,
     /// It cannot be done in this state.
     Conflict,
+    /// The idempotency key stands for something else that was asked before.
+    IdempotencyConflict,
     /// The body is larger than `server.body_max`.
     BodyTooLarge,
     /// The body is not `application/json`.
     UnsupportedMediaType,
+    /// The engine's checks refused it; `refusal` says why.
+    Refused,
     /// Too many requests; `Retry-After` says when the next one is welcome.
     TooManyRequests,
     /// The head is too large.
@@ -61,6 +68,12 @@ pub enum Code {
     SystemUnavailable,
     /// Too many logins at once.
     LoginBusy,
+    /// Too much waits for the engine: it was not taken.
+    QueueFull,
+    /// The journal has no room: it was not carried out.
+    JournalUnavailable,
+    /// It was not confirmed in time and may still be carried out: repeat it under the same idempotency key.
+    NotConfirmed,
 }
 
 impl Code {
@@ -68,19 +81,22 @@ impl Code {
     pub const fn status(self) -> StatusCode {
         use Code::*;
         match self {
-            BadRequest | BadEncoding | BadJson | BadQuery | BadCursor => StatusCode::BAD_REQUEST,
+            BadRequest | BadEncoding | BadJson | BadQuery | BadCursor | BadValue => StatusCode::BAD_REQUEST,
             TokenMissing | TokenInvalid | TokenExpired | LoginFailed => StatusCode::UNAUTHORIZED,
             Forbidden | OriginNotAllowed => StatusCode::FORBIDDEN,
             NotFound => StatusCode::NOT_FOUND,
             MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Conflict => StatusCode::CONFLICT,
+            Conflict | IdempotencyConflict => StatusCode::CONFLICT,
+            Refused => StatusCode::UNPROCESSABLE_ENTITY,
             BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
             HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            StoreUnavailable | SystemUnavailable | LoginBusy => StatusCode::SERVICE_UNAVAILABLE,
+            StoreUnavailable | SystemUnavailable | LoginBusy | QueueFull | JournalUnavailable | NotConfirmed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
@@ -92,6 +108,7 @@ impl Code {
             BadEncoding => "bad_encoding",
             BadJson => "bad_json",
             BadQuery => "bad_query",
+            BadValue => "bad_value",
             BadCursor => "bad_cursor",
             TokenMissing => "token_missing",
             TokenInvalid => "token_invalid",
@@ -103,6 +120,8 @@ impl Code {
             MethodNotAllowed => "method_not_allowed",
             RequestTimeout => "request_timeout",
             Conflict => "conflict",
+            IdempotencyConflict => "idempotency_conflict",
+            Refused => "refused",
             BodyTooLarge => "body_too_large",
             UnsupportedMediaType => "unsupported_media_type",
             TooManyRequests => "too_many_requests",
@@ -111,6 +130,9 @@ impl Code {
             StoreUnavailable => "store_unavailable",
             SystemUnavailable => "system_unavailable",
             LoginBusy => "login_busy",
+            QueueFull => "queue_full",
+            JournalUnavailable => "journal_unavailable",
+            NotConfirmed => "not_confirmed",
         }
     }
 }
@@ -131,6 +153,9 @@ pub struct ProblemBody {
     pub code: Code,
     /// The request's id, as in `X-Request-Id` and in the logs.
     pub request_id: String,
+    /// With the code `refused`: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalBody>,
 }
 
 /// An error on its way out; the request's id joins it at the edge.
@@ -144,12 +169,14 @@ pub struct Problem {
     pub retry_after: Option<u64>,
     /// The methods that the path has.
     pub allow: Option<&'static str>,
+    /// Why the engine refused it.
+    pub refusal: Option<Box<RefusalBody>>,
 }
 
 impl Problem {
     /// A problem.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Problem {
-        Problem { code, detail: detail.into(), retry_after: None, allow: None }
+        Problem { code, detail: detail.into(), retry_after: None, allow: None, refusal: None }
     }
 
     /// With the word when to try again.
@@ -187,6 +214,7 @@ impl Problem {
             detail: self.detail.clone().into_owned(),
             code: self.code,
             request_id: request_id.to_owned(),
+            refusal: self.refusal.as_deref().cloned(),
         };
         let mut answer = HttpResponse::build(status);
         if let Some(seconds) = self.retry_after {
@@ -225,9 +253,16 @@ mod tests {
 
     #[test]
     fn the_word_of_a_code_is_what_is_sent() {
-        for code in
-            [Code::BadRequest, Code::TokenMissing, Code::OriginNotAllowed, Code::LoginBusy, Code::HeadersTooLarge]
-        {
+        for code in [
+            Code::NotConfirmed,
+            Code::BadValue,
+            Code::IdempotencyConflict,
+            Code::BadRequest,
+            Code::TokenMissing,
+            Code::OriginNotAllowed,
+            Code::LoginBusy,
+            Code::HeadersTooLarge,
+        ] {
             assert_eq!(serde_json::to_value(code).ok(), Some(serde_json::Value::from(code.word())));
         }
     }

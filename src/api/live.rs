@@ -4,6 +4,7 @@ use super::state::{Away, System};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use qcat_actors::runtime::board::{BOARD_AGE_MAX, Board, Boards};
+use qcat_actors::runtime::commands::Commands;
 use qcat_actors::runtime::console::Console;
 use qcat_actors::runtime::stop::StopReport;
 use qcat_actors::runtime::system::Tree;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 /// A system that runs.
 pub struct Live {
     console: Console,
+    commands: Commands,
     /// Where the trading thread keeps what it copied last; nobody else takes this lock.
     boards: Arc<Mutex<Boards>>,
     board: Copies<Board>,
@@ -57,8 +59,8 @@ impl<T> Copies<T> {
 
 impl Live {
     /// Asks through this console.
-    pub fn new(console: Console) -> Live {
-        Live { console, boards: Arc::default(), board: Copies::default(), tree: Copies::default() }
+    pub fn new(console: Console, commands: Commands) -> Live {
+        Live { console, commands, boards: Arc::default(), board: Copies::default(), tree: Copies::default() }
     }
 
     async fn ask_board(&self) -> Result<Arc<Board>, Away> {
@@ -79,6 +81,10 @@ impl System for Live {
 
     fn tree(&self) -> BoxFuture<'_, Result<Arc<Tree>, Away>> {
         self.tree.get(self.ask_tree()).boxed()
+    }
+
+    fn commands(&self) -> Option<&Commands> {
+        Some(&self.commands)
     }
 
     fn stop_report(&self) -> Option<StopReport> {

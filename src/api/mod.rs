@@ -1,4 +1,4 @@
-//! The HTTP API: health, metrics, logins, reads of the running system, its description and the page that shows it.
+//! The HTTP API: health, metrics, logins, reads of the running system, commands to it, its description and the page that shows it.
 //!
 //! In: requests, on threads of its own. Out: answers from copies ([`state::System`]) that the trading thread makes when asked for;
 //! nothing here waits on that thread, and nothing there waits for a client. [`server`] is the sockets and the routes, `edge` what
@@ -9,6 +9,7 @@
 pub mod auth;
 mod body;
 pub mod client;
+pub mod commands;
 pub mod compose;
 mod cors;
 mod edge;
@@ -26,6 +27,7 @@ pub mod options;
 mod orders;
 mod page;
 mod reads;
+mod refusal;
 pub mod server;
 pub mod state;
 pub mod store;

@@ -1,8 +1,8 @@
 //! The API's description, generated from the handlers, and the page that shows it. Nothing of it comes from elsewhere.
 
-use super::error::{Code, PROBLEM_JSON, ProblemBody};
+use super::error::{Code, PROBLEM_JSON, ProblemBody, RefusalBody};
 use super::state::ApiState;
-use super::{health, history, login, metrics, orders, reads, system};
+use super::{commands, health, history, login, metrics, orders, reads, system};
 use actix_web::{HttpResponse, web};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -22,14 +22,19 @@ pub const PATH: &str = "/api/v1/openapi.json";
         reads::strategies, reads::strategy, orders::orders, orders::order, reads::positions, reads::accounts,
         reads::account, reads::risk, reads::journal,
         history::orders, history::trades, history::decisions, history::audit,
-        system::components, system::component, system::shutdown, system::stop,
+        system::components, system::component, system::shutdown,
+        commands::orders::place, commands::orders::modify, commands::orders::cancel, commands::orders::cancel_all,
+        commands::strategies::start, commands::strategies::stop, commands::strategies::params,
+        commands::control::kill, commands::control::resume, commands::control::reconcile, commands::control::restart,
+        commands::control::shutdown,
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, RefusalBody)),
     modifiers(&Bearer),
     tags(
         (name = "health", description = "For people, balancers and supervisors"),
         (name = "auth", description = "Tokens"),
         (name = "trading", description = "What the engine believes"),
+        (name = "commands", description = "What traders and admins may ask for; each is journaled and audited"),
         (name = "history", description = "What the database has"),
         (name = "system", description = "The daemon"),
     )
@@ -85,6 +90,7 @@ impl IntoResponses for Problems {
         let own = [
             Code::BadJson,
             Code::BadQuery,
+            Code::BadValue,
             Code::BadCursor,
             Code::TokenMissing,
             Code::TokenInvalid,
@@ -94,11 +100,16 @@ impl IntoResponses for Problems {
             Code::NotFound,
             Code::RequestTimeout,
             Code::Conflict,
+            Code::IdempotencyConflict,
+            Code::Refused,
             Code::BodyTooLarge,
             Code::UnsupportedMediaType,
             Code::StoreUnavailable,
             Code::SystemUnavailable,
             Code::LoginBusy,
+            Code::QueueFull,
+            Code::JournalUnavailable,
+            Code::NotConfirmed,
         ];
         problems(&[&ANY[..], &own].concat())
     }

@@ -3,6 +3,7 @@
 //! It is put together from the HTTP library's parts instead of its ready-made server, because that one has no place for a
 //! deadline of answers ([`super::guarded`]).
 
+use super::commands::{control, orders as order_commands, strategies};
 use super::edge::edge;
 use super::error::{Code, Problem};
 use super::guarded::Guarded;
@@ -249,8 +250,6 @@ fn api_routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/auth/me", READ, login::me))
         .service(resource("/api/v1/strategies", READ, reads::strategies))
         .service(resource("/api/v1/strategies/{id}", READ, reads::strategy))
-        .service(resource("/api/v1/orders", READ, orders::orders))
-        .service(resource("/api/v1/orders/{client_order_id}", READ, orders::order))
         .service(resource("/api/v1/history/orders", READ, history::orders))
         .service(resource("/api/v1/trades", READ, history::trades))
         .service(resource("/api/v1/decisions", READ, history::decisions))
@@ -262,15 +261,32 @@ fn api_routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/journal", READ, reads::journal))
         .service(resource("/api/v1/components", READ, system::components))
         .service(resource("/api/v1/components/{name}", READ, system::component))
-        .service(shutdown())
+        .configure(command_routes)
         .service(resource(openapi::PATH, READ, openapi::serve))
         .service(web::redirect("/swagger-ui", "/swagger-ui/"))
         .service(resource("/swagger-ui/{file:.*}", READ, openapi::page));
 }
 
-fn shutdown() -> Resource {
-    web::resource("/api/v1/shutdown")
-        .route(on(READ, system::shutdown))
-        .route(on("POST", system::stop))
-        .default_service(web::to(|| async { only("GET, HEAD, POST") }))
+/// Paths with commands, and those that are read and commanded.
+fn command_routes(app: &mut web::ServiceConfig) {
+    let orders = "/api/v1/orders";
+    let all = [on(READ, orders::orders), on("POST", order_commands::place), on("DELETE", order_commands::cancel_all)];
+    let one = [on(READ, orders::order), on("PATCH", order_commands::modify), on("DELETE", order_commands::cancel)];
+    let switch = [on("POST", control::kill), on("DELETE", control::resume)];
+    let stop = [on(READ, system::shutdown), on("POST", control::shutdown)];
+    app.service(several(orders, "GET, HEAD, POST, DELETE", all))
+        .service(several("/api/v1/orders/{client_order_id}", "GET, HEAD, PATCH, DELETE", one))
+        .service(resource("/api/v1/strategies/{id}/start", "POST", strategies::start))
+        .service(resource("/api/v1/strategies/{id}/stop", "POST", strategies::stop))
+        .service(resource("/api/v1/strategies/{id}/params", "PUT", strategies::params))
+        .service(several("/api/v1/risk/kill-switch", "POST, DELETE", switch))
+        .service(resource("/api/v1/accounts/{name}/reconcile", "POST", control::reconcile))
+        .service(resource("/api/v1/components/{name}/restart", "POST", control::restart))
+        .service(several("/api/v1/shutdown", "GET, HEAD, POST", stop));
+}
+
+/// A path with several handlers, of these methods together.
+fn several<const N: usize>(path: &str, methods: &'static str, routes: [Route; N]) -> Resource {
+    let resource = routes.into_iter().fold(web::resource(path.to_owned()), Resource::route);
+    resource.default_service(web::to(move || async move { only(methods) }))
 }

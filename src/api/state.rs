@@ -3,6 +3,7 @@
 use actix_web::web;
 use futures_util::future::BoxFuture;
 use qcat_actors::runtime::board::Board;
+use qcat_actors::runtime::commands::Commands;
 use qcat_actors::runtime::stop::StopReport;
 use qcat_actors::runtime::system::Tree;
 use qcat_io::secret::jwt::Tokens;
@@ -34,6 +35,10 @@ pub trait System: Send + Sync {
     fn stop_report(&self) -> Option<StopReport>;
     /// How far the daemon is, and why it is no further.
     fn phase(&self) -> (String, Option<String>);
+    /// The way for commands; `None`: there is nothing to command.
+    fn commands(&self) -> Option<&Commands> {
+        None
+    }
     /// Begins the stop; `force`: ends what is left of it at once.
     fn stop(&self, why: &str, force: bool);
 }

@@ -1,8 +1,8 @@
 //! The daemon itself: its version, its components, its stop.
 
-use super::auth::{Admin, Viewer};
-use super::body::{Json, Query};
-use super::error::{Code, Problem};
+use super::auth::Viewer;
+use super::body::Query;
+use super::error::Problem;
 use super::openapi::{Limited, Problems};
 use super::reads::{NoQuery, system_away};
 use super::state::ApiState;
@@ -48,7 +48,7 @@ pub struct ShutdownBody {
 }
 
 /// How to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// In order, each component within its time.
@@ -58,11 +58,11 @@ pub enum Mode {
 }
 
 /// Asks for a stop.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shutdown {
     /// How.
-    mode: Mode,
+    pub mode: Mode,
 }
 
 /// Tells which version this is.
@@ -103,24 +103,8 @@ pub async fn shutdown(_: Viewer, state: web::Data<ApiState>, _: Query<NoQuery>) 
     HttpResponse::Ok().json(stop_body(&state))
 }
 
-/// Stops the daemon. A repeat is harmless; `force` only cuts short a stop that has begun.
-#[utoipa::path(post, path = "/api/v1/shutdown", tag = "system", security(("bearer" = [])), request_body = Shutdown,
-    responses((status = 202, description = "it stops", body = ShutdownBody), Problems))]
-pub async fn stop(
-    Admin(admin): Admin,
-    state: web::Data<ApiState>,
-    Json(shutdown): Json<Shutdown>,
-) -> Result<HttpResponse, Problem> {
-    let force = shutdown.mode == Mode::Force;
-    if force && state.system.stop_report().is_none() {
-        return Err(Problem::new(Code::Conflict, "there is no stop to cut short: ask for a graceful one first"));
-    }
-    tracing::warn!(code = "stop_asked", user = %admin.name, mode = ?shutdown.mode, "a stop is asked for over HTTP");
-    state.system.stop(&format!("asked for by {} over HTTP", admin.name), force);
-    Ok(HttpResponse::Accepted().json(stop_body(&state)))
-}
-
-fn stop_body(state: &ApiState) -> ShutdownBody {
+/// How far the stop is now.
+pub fn stop_body(state: &ApiState) -> ShutdownBody {
     let (phase, reason) = state.system.phase();
     ShutdownBody { phase, reason, report: state.system.stop_report() }
 }

@@ -3,8 +3,10 @@
 //! In: facts in order. Out: batches whose `first..=last` follow each other without a hole.
 //! Equity is sampled: at fills, and the first one of each minute.
 
+mod audit;
+
 use super::words;
-use qcat_core::engine::facts::{Facts, Names, OrderFact, PositionFact};
+use qcat_core::engine::facts::{Cause, Facts, Names, OrderFact, PositionFact};
 use qcat_core::event::{Decision, Equity, Scope};
 use qcat_core::id::{AccountIx, Seq, StrategyIx, SymbolIx};
 use qcat_core::instrument::Instrument;
@@ -101,6 +103,9 @@ impl Builder {
         }
         let decided = facts.decisions.iter().enumerate().filter_map(|(ix, decision)| from.decision(ix, decision));
         self.batch.decisions.extend(decided);
+        if let Some(Cause::Asked(asked)) = &facts.cause {
+            self.batch.audit.push(from.audit(asked, &facts.decisions));
+        }
         self.pass(facts.seq);
         Ok(())
     }

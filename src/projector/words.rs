@@ -2,6 +2,9 @@
 
 use qcat_core::event::{HaltReason, PauseReason, RunnerState, StopReason, StreamFault};
 
+/// A command was taken.
+pub const ACCEPTED: &str = "accepted";
+
 /// Why something is halted.
 pub const fn halt(reason: HaltReason) -> &'static str {
     match reason {

@@ -241,6 +241,7 @@ impl Inner {
             _ => false,
         };
         drop(core);
+        self.taps.borrow_mut().iter_mut().for_each(|tap| tap.not_admitted(&admitted.input));
         self.disk_is_full();
         if let (true, Input::Market(market)) = (first, &admitted.input) {
             self.missed(market.symbol);

@@ -161,6 +161,8 @@ pub struct Step<'a> {
 pub trait Tap {
     /// A step was done. It may offer inputs, and must not wait.
     fn after_step(&mut self, step: &Step<'_>);
+    /// The journal has no room for an input: the engine never sees it.
+    fn not_admitted(&mut self, _input: &Input) {}
 }
 
 /// A lane. Clones are the same lane.
@@ -292,6 +294,11 @@ impl Lane {
     /// How far the journal survives a loss of power, for other threads. The lane must not be closed.
     pub fn durable(&self) -> DurableSeq {
         self.0.core.borrow_mut().journal().durable_watch()
+    }
+
+    /// When a command may leave, and a person be told that his is taken.
+    pub fn durability(&self) -> journal::Durability {
+        self.0.options.journal.durability
     }
 
     /// Commands of an account that wait for the journal.

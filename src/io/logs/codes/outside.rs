@@ -53,6 +53,18 @@ pub(super) const JOURNAL: &[Code] = &[
     ),
     code(Level::Warn, "stop_cut_off", "The stop overran its time.", "Look at the components named."),
     code(Level::Warn, "stop_asked", "A person asked for a stop over HTTP.", "Nothing."),
+    code(
+        Level::Warn,
+        "stop_not_journaled",
+        "A stop that a person asked for is not in the journal, so not in the audit log.",
+        "Nothing; this line is the record.",
+    ),
+    code(
+        Level::Warn,
+        "kill_switch_thrown",
+        "A person threw the kill switch over HTTP: no new risk, entries are cancelled.",
+        "When the reason is gone, an admin lifts it: `DELETE /api/v1/risk/kill-switch`.",
+    ),
     code(Level::Error, "start_failed", "The daemon could not start.", "Do what the message says."),
     code(Level::Error, "guard_failed", "No thread watches over the stop.", "Look at the limits of the process."),
     code(
