@@ -169,6 +169,7 @@ pub fn token(role: &str) -> String {
 pub fn add_user(config: &Path, name: &str, role: &str) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_qcat"))
         .args(["user", "add", name, "--role", role])
+        .env_clear()
         .env("QCAT_CONFIG", config)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
