@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// The part that keeps definitions up to date; the one before it is the probe.
 const DEFINITIONS: usize = 1;
@@ -85,7 +86,7 @@ pub struct NetworkManager {
     every: Duration,
     definitions: Option<Definitions>,
     loops: [Option<JoinHandle<()>>; 2],
-    last: Option<Measured>,
+    last: Option<(Measured, Instant)>,
 }
 
 impl NetworkManager {
@@ -171,7 +172,7 @@ impl Part for NetworkManager {
     }
 
     fn word(&mut self, measured: Measured, _base: &Base<Self>) {
-        self.last = Some(measured);
+        self.last = Some((measured, Instant::now()));
     }
 
     fn begin_stop(&mut self, _base: &Base<Self>) {}
@@ -187,7 +188,8 @@ impl Part for NetworkManager {
     fn facts(&self) -> Vec<(&'static str, String)> {
         let weight = self.network.weight.borrow();
         let mut facts = vec![("weight_left", weight.left().to_string())];
-        if let Some(Measured { round_trip, offset }) = self.last {
+        if let Some((Measured { round_trip, offset }, at)) = self.last {
+            facts.push(("answered_ms_ago", at.elapsed().as_millis().to_string()));
             facts.push(("round_trip_ms", round_trip.millis().to_string()));
             facts.push(("clock_offset_ms", offset.millis().to_string()));
         }

@@ -5,7 +5,7 @@ use crate::observe;
 use crate::projector::Origin;
 use crate::projector::database::Database;
 use crate::terminal::Recent;
-use crate::wire::{self, Composed, Composition, LaneComposition, Parts, StartError};
+use crate::wire::{self, Composed, Composition, Knobs, LaneComposition, Parts, StartError};
 use qcat_actors::market_data_streams::StreamGroup;
 use qcat_actors::network_manager::Network;
 use qcat_actors::order_managers::AccountSetup;
@@ -16,7 +16,7 @@ use qcat_actors::runtime::feed::Feed;
 use qcat_actors::runtime::lane::{Lane, Step, Tap};
 use qcat_actors::runtime::stop::{StopPlan, StopReport, StopState, StopTimes};
 use qcat_actors::runtime::system::{self, BeginOptions, LaneOptions, SystemHandle};
-use qcat_actors::runtime::watchdog::Watchdog;
+use qcat_actors::runtime::watchdog::{Heart, Watchdog};
 use qcat_core::binance::decode::{self, definitions::RateLimitKind};
 use qcat_core::binance::session::account::AccountOptions;
 use qcat_core::binance::session::market::MarketOptions;
@@ -117,8 +117,9 @@ impl Starting {
     /// Starts the services of a daemon: it can be seen and stopped from here on. Must run on an actix system.
     pub async fn begin(config: &Config, composition: impl Into<Composition>) -> Result<Starting, StartError> {
         let stop = stop_plan(config).map_err(StartError::Config)?;
-        let Composition { registry, observer, watch, keep_fills, services, force, logs } = composition.into();
-        let Composed { metrics, database, work } = wire::services(config, logs).await?;
+        let Composition { registry, observer, watch, keep_fills, services, force, knobs } = composition.into();
+        let knobs = knobs.unwrap_or_else(|| Knobs::of(config, None));
+        let Composed { metrics, database, work } = wire::services(config, knobs, registry.clone()).await?;
         let composed = Box::new(move |console: &Console| {
             let mut work = work(console);
             services(&mut work);
@@ -126,13 +127,10 @@ impl Starting {
         });
         let options = BeginOptions { stop, services: composed, own_thread: true, force };
         let handle = system::begin(options).await.map_err(StartError::Thread)?;
-        Ok(Starting {
-            handle,
-            keep_fills,
-            lane: Some(LaneComposition { registry, observer, watch }),
-            database,
-            metrics,
-        })
+        let heart = Heart::default();
+        handle.beats(heart.clone()).await;
+        let lane = LaneComposition { registry, observer, watch, hearts: vec![("services", heart)] };
+        Ok(Starting { handle, keep_fills, lane: Some(lane), database, metrics })
     }
 
     /// The system.

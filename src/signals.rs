@@ -35,6 +35,22 @@ pub async fn stop_again() {
     stop().await;
 }
 
+/// Waits for a signal that is heeded: without `heed` none is, but taken, so that it does not end the process either.
+async fn heeded(heed: bool) {
+    loop {
+        stop().await;
+        if heed {
+            return;
+        }
+        tracing::warn!(code = "signal_ignored", "SIGINT or SIGTERM: shutdown.enable_signal_handling is false");
+    }
+}
+
+async fn heeded_again(heed: bool) {
+    tokio::time::sleep(SAME_WISH).await;
+    heeded(heed).await;
+}
+
 /// Ends the process from outside of the trading thread. Clones are the same guard.
 #[derive(Debug, Clone)]
 pub struct Guard(Arc<Shared>);
@@ -51,20 +67,21 @@ struct Shared {
 
 impl Guard {
     /// Starts the thread. From the first signal on, or from [`Guard::arm`], the process has `within` to end by itself; then, or at
-    /// a second signal, the guard writes to standard error what is not stopped, and ends the process with `code`.
-    pub fn start(within: Duration, code: u8) -> std::io::Result<Guard> {
+    /// a second signal, the guard writes to standard error what is not stopped, and ends the process with `code`. Without `signals`
+    /// SIGINT and SIGTERM do nothing: only the program itself arms it, and forces.
+    pub fn start(within: Duration, code: u8, signals: bool) -> std::io::Result<Guard> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let shared = Arc::new(Shared::default());
         let guard = Guard(shared.clone());
         std::thread::Builder::new().name("stop-guard".to_owned()).spawn(move || {
             let why = runtime.block_on(async {
                 tokio::select! {
-                    () = stop() => shared.asked.notify_one(),
+                    () = heeded(signals) => shared.asked.notify_one(),
                     () = shared.armed.notified() => {}
                     () = shared.forced.notified() => shared.forced.notify_one(),
                 }
                 tokio::select! {
-                    () = stop_again() => "told to stop again".to_owned(),
+                    () = heeded_again(signals) => "told to stop again".to_owned(),
                     () = shared.forced.notified() => "told to force".to_owned(),
                     () = tokio::time::sleep(within) => format!("the stop took longer than {within:?}"),
                 }

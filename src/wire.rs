@@ -8,7 +8,7 @@ use qcat_actors::runtime::host::SessionWatch;
 use qcat_actors::runtime::lane::{Lane, LaneError, LaneOptions, RecoveryReport};
 use qcat_actors::runtime::latch::HaltLatch;
 use qcat_actors::runtime::service::Services;
-use qcat_actors::runtime::watchdog::Watchdog;
+use qcat_actors::runtime::watchdog::{Heart, Watchdog};
 use qcat_core::binance::decode::definitions::ExchangeInfo;
 use qcat_core::binance::instruments;
 use qcat_core::engine::{Engine, Observer};
@@ -19,7 +19,7 @@ use qcat_io::clock::{Clock, SystemClock};
 use qcat_io::definitions::{self, DefinitionsError};
 use qcat_io::disk::{DiskError, RealDisk};
 use qcat_io::journal::{self, Durability, MarketData, owner};
-use qcat_io::logs::{self, Logs};
+use qcat_io::logs;
 use qcat_io::net::NetError;
 use qcat_io::net::http::HttpClient;
 use qcat_io::net::tls::Connector;
@@ -30,12 +30,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod checks;
 mod clocks;
+mod knobs;
 mod look;
 mod services;
 mod sources;
 mod watch;
+mod work;
 
+pub use knobs::Knobs;
 pub use services::{Composed, services};
 
 /// Why the daemon cannot start.
@@ -44,6 +48,9 @@ pub enum StartError {
     /// The API cannot be served.
     #[error(transparent)]
     Api(#[from] BindError),
+    /// The cache cannot be had.
+    #[error(transparent)]
+    Cache(#[from] qcat_io::cache::CacheError),
     /// The database refuses, or is away and required.
     #[error("database: {0}")]
     Database(#[from] qcat_io::store::StoreError),
@@ -92,8 +99,8 @@ pub struct Composition {
     pub services: Box<dyn FnOnce(&mut Services)>,
     /// Ends the process at once, when somebody forces the stop over the console.
     pub force: Box<dyn Fn() + Send + Sync>,
-    /// The logs of the process, where requests are logged and lost lines counted; `None`: somebody else's.
-    pub logs: Option<Logs>,
+    /// What can be changed while it runs, the logs of the process among it; `None`: as configured, with somebody else's logs.
+    pub knobs: Option<Knobs>,
 }
 
 impl From<Arc<Registry>> for Composition {
@@ -103,7 +110,7 @@ impl From<Arc<Registry>> for Composition {
             std::process::exit(i32::from(exit::FORCED))
         });
         let services = Box::new(|_: &mut Services| {});
-        Composition { registry, observer: None, watch: None, keep_fills: false, services, force, logs: None }
+        Composition { registry, observer: None, watch: None, keep_fills: false, services, force, knobs: None }
     }
 }
 
@@ -139,6 +146,8 @@ pub struct LaneComposition {
     pub observer: Option<Box<dyn Observer>>,
     /// Watches the sessions from outside.
     pub watch: Option<Rc<dyn SessionWatch>>,
+    /// Threads besides the trading one that the watchdog watches.
+    pub hearts: Vec<(&'static str, Heart)>,
 }
 
 /// Opens the journal, learns the exchange's contracts and begins the engine. `came_to` is told how far it is, and what it waits
@@ -148,7 +157,7 @@ pub async fn parts(
     composition: LaneComposition,
     came_to: &dyn Fn(Phase, Option<String>),
 ) -> Result<Parts, StartError> {
-    let LaneComposition { registry, observer, watch } = composition;
+    let LaneComposition { registry, observer, watch, hearts } = composition;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let connector = Connector::new(config.exchange.ca_file.as_deref())?;
     let (http, wall) = (HttpClient::new(connector.clone(), &config.exchange.rest_url)?, clock.clone());
@@ -182,7 +191,7 @@ pub async fn parts(
     let watched = watch::Watched {
         pulse: recovering.pulse(),
         latch: recovering.latch(),
-        hearts: Vec::new(),
+        hearts,
         connector: &connector,
         credentials: &credentials,
         clock: &clock,

@@ -81,7 +81,7 @@ impl Observer for Blocks {
 #[ignore = "run by the test below, in a process of its own"]
 fn blocked_child() {
     let within = std::env::var(WITHIN).unwrap().parse().unwrap();
-    let guard = Guard::start(Duration::from_secs(within), 75).unwrap();
+    let guard = Guard::start(Duration::from_secs(within), 75, true).unwrap();
     inside::run(async {
         let exchange = daemon::exchange(9).await;
         let at = exchange.address;

@@ -92,7 +92,7 @@ fn hung_child() {
     let folder = PathBuf::from(std::env::var(FOLDER).unwrap());
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr);
     lines.init();
-    let guard = Guard::start(Duration::from_secs(600), 75).unwrap();
+    let guard = Guard::start(Duration::from_secs(600), 75, true).unwrap();
     let text = std::fs::read_to_string(folder.join("config.yaml")).unwrap();
     let config = config::parse("test", &text, &[]).unwrap_or_else(|faults| panic!("{faults:?}"));
     actix_rt::System::new().block_on(async {

@@ -60,17 +60,32 @@ async fn hears(socket: UnixDatagram, name: &str) {
     hangup();
     until("the reload is not over", || manager.count("READY=1") == 2).await;
     assert_eq!((manager.count("RELOADING=1"), manager.count("MONOTONIC_USEC=")), (1, 1));
+    // What can change while it runs does, and is told; the rest waits.
+    let other = text
+        .replace("format: text", "format: text, level: debug")
+        .replace("segment_size: 16777216", "segment_size: 33554432");
+    std::fs::write(&config, other).unwrap();
+    hangup();
+    until("nothing is told of the change", || {
+        log().contains("in force now: logging.level = debug; needs a restart: journal.segment_size")
+    })
+    .await;
+    until("nothing is debugged", || log().contains(" DEBUG ")).await;
+    std::fs::write(&config, &text).unwrap();
+    hangup();
+    until("it is not taken back", || log().contains("in force now: logging.level = info")).await;
+    until("the reloads are not over", || manager.count("READY=1") == 4).await;
     // A broken file changes nothing, is told with its faults, and the reload is over for the manager.
     std::fs::write(&config, text.replace("journal:", "jurnal:")).unwrap();
     hangup();
-    until("the second reload is not over", || manager.count("READY=1") == 3).await;
+    until("the second reload is not over", || manager.count("READY=1") == 5).await;
     until("the fault is not told", || log().contains("not reloaded") && log().contains("jurnal")).await;
     let alive = manager.count("WATCHDOG=1");
     until("it is not alive any more", || manager.count("WATCHDOG=1") > alive).await;
     assert_eq!(manager.count("STOPPING=1"), 0);
     terminate(&running);
     assert_eq!(ended(&mut running).await.code(), Some(0), "{}", log());
-    assert_eq!((manager.count("STOPPING=1"), manager.count("READY=1")), (1, 3), "{:?}", manager.heard);
+    assert_eq!((manager.count("STOPPING=1"), manager.count("READY=1")), (1, 5), "{:?}", manager.heard);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use super::lane::{Lane, LaneView};
 use super::service::Services;
 use super::stop::{StopPlan, StopReport, Unstopped};
 use super::supervise::{Line, Managed, NotRestarted, supervise};
+use super::watchdog::Heart;
 use crate::market_data_streams::{MarketDataStreams, StreamGroup};
 use crate::network_manager::{Network, NetworkManager};
 use crate::order_managers::{AccountSetup, OrderManagers, OrderWord};
@@ -233,6 +234,17 @@ impl SystemHandle {
                 (report.journal, report.forced) = (Some(error.to_string()), true);
                 report
             }
+        }
+    }
+
+    /// Has a heart beat on the thread of the services; without such a thread, on this one.
+    pub async fn beats(&self, heart: Heart) {
+        let job = move || drop(tokio::task::spawn_local(heart.beat()));
+        let arbiter = self.inner.arbiter.borrow().as_ref().map(SystemArbiter::jobs);
+        match arbiter {
+            // A thread that is gone never beats: that is what a heart tells.
+            Some(jobs) => drop(jobs.send(Box::new(job))),
+            None => job(),
         }
     }
 

@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::options::{Rate, ServerOptions, TlsFiles};
 use super::server::{BindError, Sockets};
-use super::state::{ApiParts, Watch};
+use super::state::{ApiParts, Beside, Watch};
 use super::store::StoreSlot;
 use crate::config::Config;
 use qcat_actors::runtime::commands::Commands;
@@ -71,14 +71,20 @@ pub struct Prepared {
     key: SecretString,
     store: StoreSlot,
     watch: Arc<dyn Watch>,
+    beside: Beside,
 }
 
 /// Takes the ports and reads the certificate. What can go wrong at the start goes wrong here.
-pub fn prepare(config: &Config, store: StoreSlot, watch: Arc<dyn Watch>) -> Result<Prepared, BindError> {
+pub fn prepare(
+    config: &Config,
+    store: StoreSlot,
+    watch: Arc<dyn Watch>,
+    beside: Beside,
+) -> Result<Prepared, BindError> {
     let key = key(config)?;
     Tokens::new(&key).map_err(|error| BindError::Key(error.to_string()))?;
     let sockets = Sockets::bind(options(config)?)?;
-    Ok(Prepared { sockets, key, store, watch })
+    Ok(Prepared { sockets, key, store, watch, beside })
 }
 
 impl Prepared {
@@ -99,6 +105,7 @@ impl Prepared {
             store: self.store.clone(),
             tokens: Tokens::new(&self.key).map_err(|error| error.to_string())?,
             watch: self.watch.clone(),
+            beside: self.beside.clone(),
         })
     }
 }

@@ -6,7 +6,7 @@
 use super::auth::{Principal, bearer};
 use super::body::is_utf8;
 use super::error::{Code, Problem};
-use super::limit::{Key, Limiter};
+use super::limit::{Key, Limiter, take_shared};
 use super::login::too_many;
 use super::server::METRICS;
 use super::state::{Answered, ApiState};
@@ -74,7 +74,7 @@ pub async fn edge(
         remote: visit.remote,
         user: visit.principal.as_ref().ok().and_then(|who| who.as_ref()).map(|who| who.name.clone()),
     };
-    let admitted = admit(&request, &state, &visit);
+    let admitted = admit(&request, &state, &visit).await;
     request.extensions_mut().insert(visit);
     let handled = match admitted {
         Ok(()) => handled(request, next, &asked).await,
@@ -158,7 +158,7 @@ fn new_id() -> Arc<str> {
     format!("{:x}-{:x}", *BEGAN, NEXT.fetch_add(1, Ordering::Relaxed)).into()
 }
 
-fn admit(request: &ServiceRequest, state: &ApiState, visit: &Visit) -> Result<(), Early> {
+async fn admit(request: &ServiceRequest, state: &ApiState, visit: &Visit) -> Result<(), Early> {
     let headers = request.headers();
     let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if size + request.uri().path().len() + request.query_string().len() > state.options.header_max {
@@ -174,25 +174,29 @@ fn admit(request: &ServiceRequest, state: &ApiState, visit: &Visit) -> Result<()
             Err(problem) => problem.into(),
         });
     }
-    let (limiter, by_user) = budget(request.path(), state);
-    let Some(limiter) = limiter else { return Ok(()) };
+    let Some(limit) = state.rate.get() else { return Ok(()) };
+    let (limiter, by_user) = budget(request.path(), state, &limit.1);
     let user = visit.principal.as_ref().ok().and_then(|who| who.as_ref()).filter(|_| by_user);
     let key = match (user, visit.remote) {
         (Some(user), _) => Key::Name(user.name.clone()),
         (None, Some(address)) => Key::address(address),
         (None, None) => Key::Rest,
     };
-    Ok(limiter.take(key, Instant::now()).map_err(too_many)?)
+    limiter.take(key.clone(), Instant::now()).map_err(too_many)?;
+    match state.shared.as_ref().filter(|_| by_user) {
+        Some(cache) => Ok(take_shared(cache, &key, limit.0).await.map_err(too_many)?),
+        None => Ok(()),
+    }
 }
 
 /// Which budget a path counts against, and whether by user.
-fn budget<'a>(path: &str, state: &'a ApiState) -> (Option<&'a Limiter>, bool) {
+fn budget<'a>(path: &str, state: &'a ApiState, requests: &'a Limiter) -> (&'a Limiter, bool) {
     if path == "/health" || path.starts_with("/health/") {
-        (state.probes.as_ref(), false)
+        (&state.probes, false)
     } else if path == METRICS || path == state.options.metrics_path {
-        (state.scrapes.as_ref(), false)
+        (&state.scrapes, false)
     } else {
-        (state.requests.as_ref(), true)
+        (requests, true)
     }
 }
 

@@ -8,6 +8,7 @@ use actix_web::{HttpResponse, web};
 use qcat_actors::runtime::component::ComponentState;
 use qcat_actors::runtime::lane::LaneState;
 use qcat_actors::runtime::system::Tree;
+use qcat_core::health::{CheckStatus, HealthStatus, Report};
 use serde::Serialize;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -19,6 +20,8 @@ const ANSWER: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Health {
+    /// It has not been looked at yet.
+    Starting,
     /// As it should be.
     Healthy,
     /// It works, with something missing.
@@ -110,10 +113,37 @@ pub fn checks(tree: &Tree) -> Vec<Check> {
     std::iter::once(lane).chain(components).collect()
 }
 
+/// What the health checks found, and what of the daemon's own parts is so bad that nobody should wait for the next check.
+fn with_report(report: &Report, seen: Vec<Check>, phase: &str) -> (Vec<Check>, Health) {
+    let bad: Vec<Check> = seen.into_iter().filter(|check| check.status == Health::Unhealthy).collect();
+    let found = report.checks.iter().filter_map(|found| {
+        let status = match found.status {
+            CheckStatus::NotConfigured => return None,
+            CheckStatus::Unknown => Health::Starting,
+            CheckStatus::Healthy => Health::Healthy,
+            CheckStatus::Failed if found.critical => Health::Unhealthy,
+            CheckStatus::Failed => Health::Degraded,
+        };
+        let detail = found.last_error.as_ref().map(|(_, error)| error.to_string());
+        Some(check(&found.name, status, detail.filter(|_| found.status == CheckStatus::Failed)))
+    });
+    let status = match report.status {
+        _ if phase == "starting" => Health::Starting,
+        _ if !bad.is_empty() => Health::Unhealthy,
+        HealthStatus::Unknown => Health::Starting,
+        HealthStatus::Healthy => Health::Healthy,
+        HealthStatus::Degraded => Health::Degraded,
+        HealthStatus::Unhealthy => Health::Unhealthy,
+    };
+    let found: Vec<Check> = found.collect();
+    let rest = bad.into_iter().filter(|check| found.iter().all(|found| found.name != check.name)).collect::<Vec<_>>();
+    (found.into_iter().chain(rest).collect(), status)
+}
+
 /// How well the daemon is. 200 when healthy or degraded, 503 when unhealthy.
 #[utoipa::path(get, path = "/health", tag = "health", responses(
     (status = 200, description = "healthy or degraded", body = HealthBody),
-    (status = 503, description = "unhealthy", body = HealthBody), Limited))]
+    (status = 503, description = "unhealthy, or not started yet", body = HealthBody), Limited))]
 pub async fn health(state: web::Data<ApiState>) -> HttpResponse {
     let (phase, reason) = state.system.phase();
     let checks = match tokio::time::timeout(ANSWER, state.system.tree()).await {
@@ -122,7 +152,15 @@ pub async fn health(state: web::Data<ApiState>) -> HttpResponse {
         Err(_) => vec![check("system", Health::Unhealthy, Some("the trading thread does not answer".to_owned()))],
     };
     let status = checks.iter().map(|check| check.status).max().unwrap_or(Health::Unhealthy);
-    let code = if status == Health::Unhealthy { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let (checks, status) = match &state.health {
+        Some(board) => with_report(&board.report(), checks, &phase),
+        None => (checks, status),
+    };
+    let code = if matches!(status, Health::Unhealthy | Health::Starting) {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     HttpResponse::build(code).json(HealthBody { status, phase, reason, checks })
 }
 

@@ -1,7 +1,10 @@
 //! Limits of requests per user or address, as a leaky bucket (GCRA): a window's worth at once, then evenly.
 //!
-//! The limit is this process's own: two servers behind one balancer give twice of it.
+//! The limit is this process's own; with Redis configured all nodes together give no more than it in a window.
 
+use super::options::Rate;
+use arc_swap::ArcSwapOption;
+use qcat_io::cache::Cache;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Keys that are remembered at a time; what comes beyond shares one budget.
 const KEYS_MAX: usize = 20_000;
+/// How long a request waits for the shared counter.
+const SHARED_WAIT: Duration = Duration::from_millis(100);
 
 /// Who is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,6 +33,45 @@ impl Key {
             IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() & (u128::MAX << 64)).into()),
             v4 => v4,
         })
+    }
+}
+
+/// The limit of requests, which may be changed while the server runs. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub struct RateLimit(Arc<ArcSwapOption<(Rate, Limiter)>>);
+
+impl RateLimit {
+    /// With this limit; `None`: there is none.
+    pub fn new(rate: Option<Rate>) -> RateLimit {
+        let limit = RateLimit::default();
+        limit.set(rate);
+        limit
+    }
+
+    /// Another limit from here on. The same one goes on counting; a different one begins anew.
+    pub fn set(&self, rate: Option<Rate>) {
+        if self.get().as_ref().map(|known| known.0) != rate {
+            self.0.store(rate.map(|rate| Arc::new((rate, Limiter::new(rate.requests, rate.window)))));
+        }
+    }
+
+    /// The limit, if there is one.
+    pub fn get(&self) -> Option<Arc<(Rate, Limiter)>> {
+        self.0.load_full()
+    }
+}
+
+/// Counts a request where all nodes count theirs. A shared counter that does not answer at once, or is away, limits nobody: each
+/// node's own limit holds as before.
+pub async fn take_shared(cache: &Cache, key: &Key, rate: Rate) -> Result<(), Duration> {
+    let name = match key {
+        Key::Name(name) => format!("rate:user:{name}"),
+        Key::Address(address) => format!("rate:address:{address}"),
+        Key::Rest => return Ok(()),
+    };
+    match tokio::time::timeout(SHARED_WAIT, cache.count(&name, rate.window)).await {
+        Ok(counted) if counted.shared && counted.count > u64::from(rate.requests) => Err(counted.ends_in),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ pub mod error;
 mod guarded;
 pub mod health;
 mod history;
-mod limit;
+pub mod limit;
 mod live;
 mod login;
 mod metrics;

@@ -1,11 +1,13 @@
 //! What the API stands on: the running system, the users, the history. Each is asked through a trait, from the server's threads.
 
+use crate::health::HealthBoard;
 use actix_web::web;
 use futures_util::future::BoxFuture;
 use qcat_actors::runtime::board::Board;
 use qcat_actors::runtime::commands::Commands;
 use qcat_actors::runtime::stop::StopReport;
 use qcat_actors::runtime::system::Tree;
+use qcat_io::cache::Cache;
 use qcat_io::secret::jwt::Tokens;
 use qcat_io::store::{Store, User};
 use std::any::Any;
@@ -15,7 +17,7 @@ use std::time::{Duration, SystemTime};
 
 use super::auth::Authority;
 use super::error::{Code, Problem};
-use super::limit::Limiter;
+use super::limit::{Limiter, RateLimit};
 use super::login::Logins;
 use super::options::ServerOptions;
 use super::store::StoreSlot;
@@ -98,6 +100,19 @@ pub struct ApiParts {
     pub tokens: Tokens,
     /// Metrics and the access log.
     pub watch: Arc<dyn Watch>,
+    /// What else there is.
+    pub beside: Beside,
+}
+
+/// What the server has besides where a whole daemon runs around it.
+#[derive(Clone, Default)]
+pub struct Beside {
+    /// What the health checks found.
+    pub health: Option<HealthBoard>,
+    /// The limit of requests; `None`: that of the options.
+    pub rate: Option<RateLimit>,
+    /// Where all nodes count requests.
+    pub cache: Option<Cache>,
 }
 
 /// The state that all workers share.
@@ -108,11 +123,14 @@ pub struct ApiState {
     pub(super) watch: Arc<dyn Watch>,
     store: StoreSlot,
     pub(super) options: ServerOptions,
-    /// The limit of the API, when there is one.
-    pub(super) requests: Option<Limiter>,
+    /// The limit of the API.
+    pub(super) rate: RateLimit,
     /// Of health and metrics: so that a dashboard cannot starve a probe, nor a probe a dashboard.
-    pub(super) probes: Option<Limiter>,
-    pub(super) scrapes: Option<Limiter>,
+    pub(super) probes: Limiter,
+    pub(super) scrapes: Limiter,
+    pub(super) health: Option<HealthBoard>,
+    /// Where all nodes count requests.
+    pub(super) shared: Option<Cache>,
     pub(super) openapi: web::Bytes,
 }
 
@@ -125,16 +143,18 @@ impl ApiState {
     /// The state of a server.
     pub fn new(parts: ApiParts, options: ServerOptions) -> ApiState {
         let minute = Duration::from_secs(60);
-        let limited = options.rate.is_some();
+        let Beside { health, rate, cache: shared } = parts.beside;
         ApiState {
             system: parts.system,
             authority: Authority::new(parts.tokens, parts.users.clone(), options.token_lifetime),
             logins: Logins::new(parts.users),
             watch: parts.watch,
             store: parts.store,
-            requests: options.rate.map(|rate| Limiter::new(rate.requests, rate.window)),
-            probes: limited.then(|| Limiter::new(PROBES, minute)),
-            scrapes: limited.then(|| Limiter::new(SCRAPES, minute)),
+            rate: rate.unwrap_or_else(|| RateLimit::new(options.rate)),
+            probes: Limiter::new(PROBES, minute),
+            scrapes: Limiter::new(SCRAPES, minute),
+            health,
+            shared,
             openapi: super::openapi::document(),
             options,
         }

@@ -6,7 +6,7 @@ use crate::daemon::{self, Daemon, Starting};
 use crate::observe;
 use crate::reload::Reload;
 use crate::signals::Guard;
-use crate::wire::{Composition, StartError};
+use crate::wire::{Composition, Knobs, StartError};
 use qcat_actors::runtime::console::{Console, Phase};
 use qcat_actors::runtime::lane::LaneError;
 use qcat_actors::runtime::stop::StopPlan;
@@ -76,9 +76,12 @@ pub fn run(arguments: &Arguments) -> u8 {
     };
     warnings.iter().for_each(|warning| tracing::warn!(code = "configuration_doubtful", "{warning}"));
     let notifier = Notifier::from_environment().unwrap_or_default();
-    let started = reload(arguments.config.clone(), arguments.set.clone(), config.clone()).start(notifier.clone());
-    let composition = Composition { logs: Some(logs), ..Arc::new(registry).into() };
-    let code = match started.and_then(|()| Guard::start(plan.force_shutdown_after(), exit::FORCED)) {
+    let knobs = Knobs::of(&config, Some(logs));
+    let reload = reload(arguments.config.clone(), arguments.set.clone(), config.clone(), knobs.clone());
+    let started = reload.start(notifier.clone());
+    let composition = Composition { knobs: Some(knobs), ..Arc::new(registry).into() };
+    let signals = config.shutdown.enable_signal_handling;
+    let code = match started.and_then(|()| Guard::start(plan.force_shutdown_after(), exit::FORCED, signals)) {
         Ok(guard) => super::on_actix(serve(config, composition, arguments.resume, guard, notifier)),
         Err(error) => {
             tracing::error!(code = "signals_lost", %error, "no thread for signals");
@@ -107,21 +110,35 @@ fn check(
 }
 
 /// What SIGHUP does; a closed terminal sends it too, and must not end a daemon that holds positions.
-fn reload(path: PathBuf, set: Vec<String>, running: Config) -> Reload {
+fn reload(path: PathBuf, set: Vec<String>, begun: Config, knobs: Knobs) -> Reload {
+    let (mut last, turned) = (begun.clone(), knobs.clone());
     let read_again = move || {
         let inputs = config::Inputs::gather(&path, set.clone());
         match inputs.and_then(|inputs| config::examine(&inputs)?.finish()) {
-            Ok(new) => Ok(changes(&config::reload(&running, &new))),
+            Ok(new) => {
+                let now = config::reload(&last, &new).changed_now;
+                turned.turn(&new).map_err(|error| vec![error.to_string()])?;
+                let found = config::Reload { changed_now: now, ..config::reload(&begun, &new) };
+                last = new;
+                Ok(changes(&found))
+            }
             Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
         }
     };
-    Reload::default().with("configuration", Box::new(read_again))
+    let reopen = move || {
+        knobs.logs.iter().for_each(Logs::reopen);
+        Ok("opened anew".to_owned())
+    };
+    Reload::default().with("logs", Box::new(reopen)).with("configuration", Box::new(read_again))
 }
 
 fn changes(found: &config::Reload) -> String {
-    let keys = found.changed_now.iter().map(|change| &change.key).chain(&found.needs_restart);
-    let keys: Vec<&str> = keys.map(String::as_str).collect();
-    if keys.is_empty() { "nothing was changed".to_owned() } else { format!("needs a restart: {}", keys.join(", ")) }
+    let now: Vec<String> =
+        found.changed_now.iter().map(|change| format!("{} = {}", change.key, change.value)).collect();
+    let told = [("in force now", now), ("needs a restart", found.needs_restart.clone())];
+    let told = told.into_iter().filter(|(_, keys)| !keys.is_empty());
+    let told: Vec<String> = told.map(|(what, keys)| format!("{what}: {}", keys.join(", "))).collect();
+    if told.is_empty() { "nothing was changed".to_owned() } else { told.join("; ") }
 }
 
 async fn serve(config: Config, composition: Composition, resume: bool, guard: Guard, notifier: Notifier) -> u8 {

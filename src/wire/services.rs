@@ -1,16 +1,21 @@
 //! The work of the services: which loops the configuration asks for.
 
-use super::StartError;
+use super::checks::Looked;
 use super::look::Look;
-use super::sources::{Components, Projections, Queries, pool};
+use super::sources::{Caches, Components, Projections, Queries, pool};
+use super::work::{self, Searches};
+use super::{Knobs, StartError};
 use crate::api::compose;
 use crate::api::observed::Observed;
+use crate::api::state::Beside;
 use crate::api::store::StoreSlot;
 use crate::config::Config;
 use crate::observe;
 use crate::projector::database::{self, Database};
 use qcat_actors::runtime::console::Console;
 use qcat_actors::runtime::service::Services;
+use qcat_core::strategy::registry::Registry;
+use qcat_io::cache::Cache;
 use qcat_io::logs::Logs;
 use qcat_io::metrics::Metrics;
 use std::sync::Arc;
@@ -33,20 +38,34 @@ impl std::fmt::Debug for Composed {
 
 /// Prepares the work of the services. What can go wrong at the start (a port in use, a database that refuses) goes wrong here,
 /// before anything runs; a service without work in the configuration stays idle and says so.
-pub async fn services(config: &Config, logs: Option<Logs>) -> Result<Composed, StartError> {
-    let access = logs.as_ref().map(Logs::access);
-    let metrics = observe::metrics(config, logs).map_err(StartError::Thread)?;
+pub async fn services(config: &Config, knobs: Knobs, registry: Arc<Registry>) -> Result<Composed, StartError> {
+    let access = knobs.logs.as_ref().map(Logs::access);
+    let metrics = observe::metrics(config, knobs.logs.clone()).map_err(StartError::Thread)?;
+    let cache = Cache::start(work::cache_options(config))?;
     let store = StoreSlot::default();
     let watch = Observed { metrics: Some(metrics.clone()), access };
-    let http = compose::prepare(config, store.clone(), Arc::new(watch))?;
-    let database = open(config, &metrics, store).await?;
+    let shared = config.redis.addr.is_some().then(|| cache.clone());
+    let beside = Beside { health: Some(knobs.health.clone()), rate: Some(knobs.rate.clone()), cache: shared };
+    let http = compose::prepare(config, store.clone(), Arc::new(watch), beside)?;
+    let database = open(config, &metrics, store.clone()).await?;
     let projections = database::work(&database, &config.database);
-    let (measured, projected) = (metrics.clone(), database.clone());
+    let (measured, projected, config) = (metrics.clone(), database.clone(), config.clone());
     let work = Box::new(move |console: &Console| {
         let look = Arc::new(Look::new(console.clone()));
-        measured.add_source("components", Arc::new(Components(look)));
+        measured.add_source("components", Arc::new(Components(look.clone())));
         measured.add_source("projections", Arc::new(Projections(projected)));
-        Services { http_server: http.work(console), database: projections, ..Services::default() }
+        measured.add_source("cache", Arc::new(Caches(cache.clone())));
+        let Knobs { health, memory, .. } = knobs;
+        let looked = Looked { look: look.clone(), store, cache: cache.clone(), memory: memory.clone() };
+        Services {
+            http_server: http.work(console),
+            database: projections,
+            health_checker: work::health(&config, health, looked),
+            optimizer: work::searches(&config, registry, memory.clone(), Searches::default()),
+            memory_manager: work::memory(memory, cache.clone(), look),
+            redis_cache: work::cache(cache),
+            ..Services::default()
+        }
     });
     Ok(Composed { metrics, database, work })
 }

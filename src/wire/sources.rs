@@ -6,6 +6,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use qcat_actors::runtime::component::ComponentState;
 use qcat_actors::runtime::system::Tree;
+use qcat_io::cache::{Cache, RedisState};
 use qcat_io::metrics::{Metrics, PoolState, Samples, Source};
 use qcat_io::store::{Store, StoreError, StoreObserver};
 use std::sync::Arc;
@@ -70,6 +71,27 @@ impl Source for Projections {
             all.gauge("projection_lag_inputs", help, &[], behind.inputs as f64);
             let help = "Age of the oldest input that the lane has done and the database has not";
             all.gauge("projection_lag_seconds", help, &[], behind.time.as_secs_f64());
+        }
+        std::future::ready(all).boxed()
+    }
+}
+
+/// The cache.
+pub(super) struct Caches(pub Cache);
+
+impl Source for Caches {
+    fn collect(&self) -> BoxFuture<'_, Samples> {
+        let (mut all, stats) = (Samples::default(), self.0.stats());
+        for (tier, hits) in [("process", stats.hits), ("redis", stats.redis_hits)] {
+            let labels = [("tier", tier.to_owned())];
+            all.counter("cache_hits_total", "Reads that the cache answered", &labels, hits);
+        }
+        all.counter("cache_misses_total", "Reads that the cache could not answer", &[], stats.misses);
+        all.gauge("cache_bytes", "Bytes of the values that the cache holds in the process", &[], stats.bytes as f64);
+        if stats.redis != RedisState::None {
+            let up = f64::from(u8::from(stats.redis == RedisState::Up));
+            all.gauge("redis_up", "Whether Redis answers: 1, else 0", &[], up);
+            all.counter("redis_failures_total", "Attempts at Redis that failed", &[], stats.redis_failures);
         }
         std::future::ready(all).boxed()
     }

@@ -170,7 +170,14 @@ impl Api {
             users.users.lock().expect("free").insert(name, user);
         }
         let (tokens, store) = (self::tokens(KEY), StoreSlot::default());
-        let parts = ApiParts { system: stage.clone(), users: users.clone(), store, tokens, watch: ear.clone() };
+        let parts = ApiParts {
+            system: stage.clone(),
+            users: users.clone(),
+            store,
+            tokens,
+            watch: ear.clone(),
+            beside: Default::default(),
+        };
         let (tell, told) = std::sync::mpsc::channel();
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {

@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 /// How often it shows that it is not blocked.
 const PULSE: Duration = Duration::from_millis(100);
 
-type Job = Box<dyn FnOnce() + Send>;
+pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 /// The thread. It ends when this is dropped, whatever still runs on it.
 #[derive(Debug)]
@@ -53,6 +53,11 @@ impl SystemArbiter {
         };
         self.jobs.send(Box::new(job)).ok()?;
         answer.await.ok()
+    }
+
+    /// Where jobs for the thread go.
+    pub fn jobs(&self) -> mpsc::UnboundedSender<Job> {
+        self.jobs.clone()
     }
 
     /// Moves while the thread is not blocked.

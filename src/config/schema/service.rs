@@ -159,7 +159,7 @@ pub(super) const OPERATION: &[Row] = &[
         "shutdown.enable_signal_handling",
         Kind::Bool,
         "true",
-        "Whether SIGINT and SIGTERM stop in order; without it they end the process at once, as if it were killed.",
+        "Whether SIGINT and SIGTERM stop in order. Without it they do nothing: only the API stops it (and `kill -9`).",
     ),
     row("shutdown.force_shutdown_after", Kind::Duration(100, HOUR), "60s", "The process ends then whatever happens."),
     row("shutdown.log_shutdown_progress", Kind::Bool, "true", "Whether each component's stop is logged with its time."),

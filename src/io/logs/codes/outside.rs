@@ -202,6 +202,12 @@ pub(super) const EXCHANGE: &[Code] = &[
 ];
 
 pub(super) const SERVICES: &[Code] = &[
+    code(
+        Level::Warn,
+        "signal_ignored",
+        "SIGINT or SIGTERM came and `shutdown.enable_signal_handling` is false: nothing is done.",
+        "Stop the daemon over its API (`qcat stop`).",
+    ),
     code(Level::Warn, "health_changed", "The daemon's health changed.", "Look at the checks that fail."),
     code(Level::Error, "health_check_failed", "A health check fails.", "Look at the component that `check` names."),
     code(
