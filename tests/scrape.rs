@@ -42,8 +42,10 @@ const MANUAL: [&str; 15] = [
     "pnl_total",
 ];
 /// What requests and trades move.
-const LOAD: [&str; 9] = [
+const LOAD: [&str; 11] = [
     "cpu_usage_percent",
+    "memory_usage_percent",
+    "disk_usage_percent",
     "network_io_bytes",
     "http_requests_total",
     "http_request_duration_seconds_count",
@@ -202,6 +204,12 @@ fn prometheus_has_every_name_of_the_manual_and_sees_them_move() {
         for name in LOAD {
             prometheus.moves(name, &before[name]).await;
         }
+
+        const RUNNING: &str = "strategies_total{state=\"running\"}";
+        let running = prometheus.has(RUNNING).await;
+        let (status, told) = daemon.ask("POST", "/api/v1/strategies/quick/stop", &token("trader"), "{}").await.unwrap();
+        assert_eq!(status, 202, "{told}");
+        prometheus.moves(RUNNING, &running).await;
 
         let page = daemon.ask("GET", "/metrics", &token("viewer"), "").await.unwrap().1;
         let allowed = ["pnl_total", "strategies_total"]
