@@ -1,5 +1,6 @@
 //! A running daemon: the composed parts under the system actor, and what it remembers for those who watch.
 
+use crate::api::push::Push;
 use crate::config::{Config, Fault};
 use crate::observe;
 use crate::projector::Origin;
@@ -55,6 +56,7 @@ pub struct Starting {
     lane: Option<LaneComposition>,
     database: Database,
     metrics: Arc<Metrics>,
+    push: Push,
 }
 
 /// A running daemon.
@@ -119,7 +121,7 @@ impl Starting {
         let stop = stop_plan(config).map_err(StartError::Config)?;
         let Composition { registry, observer, watch, keep_fills, services, force, knobs } = composition.into();
         let knobs = knobs.unwrap_or_else(|| Knobs::of(config, None));
-        let Composed { metrics, database, work } = wire::services(config, knobs, registry.clone()).await?;
+        let Composed { metrics, database, push, work } = wire::services(config, knobs, registry.clone()).await?;
         let composed = Box::new(move |console: &Console| {
             let mut work = work(console);
             services(&mut work);
@@ -130,7 +132,7 @@ impl Starting {
         let heart = Heart::default();
         handle.beats(heart.clone()).await;
         let lane = LaneComposition { registry, observer, watch, hearts: vec![("services", heart)] };
-        Ok(Starting { handle, keep_fills, lane: Some(lane), database, metrics })
+        Ok(Starting { handle, keep_fills, lane: Some(lane), database, metrics, push })
     }
 
     /// The system.
@@ -151,6 +153,7 @@ impl Starting {
         parts.lane.tap(Box::new(Watch(seen.clone())));
         let lane = parts.lane.clone();
         let feed = Feed::of(&lane, journal::Options::default().engine, config.journal.market_data != "none");
+        self.push.attach(&lane, feed.clone());
         let journal = config.journal.dir.clone();
         self.database.project(Origin { feed, disk: Arc::new(RealDisk), journal, registry });
         let (options, watchdog) = options(config, parts)?;

@@ -8,6 +8,7 @@
 //! * [`order_log`]: a line for each decision about an order.
 //! * [`board`]: a copy of what the engine believes, for readers on other threads.
 //! * [`feed`]: what each step told, for everybody off the trading thread.
+//! * [`market_feed`]: the newest prices of watched symbols.
 //! * [`watchdog`]: ends a process whose trading thread hangs.
 //! * [`definitions`] and `history` ask the exchange for what the engine needs besides its streams.
 
@@ -21,6 +22,7 @@ pub(crate) mod history;
 pub mod host;
 pub mod lane;
 pub mod latch;
+pub mod market_feed;
 pub mod order_log;
 pub mod service;
 pub mod stop;

@@ -37,7 +37,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 }
 
 /// What is wrong, without what was sent: that may be a password.
-fn json_error(error: &serde_json::Error) -> String {
+pub(super) fn json_error(error: &serde_json::Error) -> String {
     use serde_json::error::Category;
     let place = format!("line {}, column {}", error.line(), error.column());
     match error.classify() {

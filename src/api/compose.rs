@@ -88,11 +88,9 @@ pub fn prepare(
 }
 
 impl Prepared {
-    /// The work of `http_server`.
-    pub fn work(self, console: &Console) -> Work {
+    /// The work of `http_server`. `commands` gives out ids: there is one of it in a process.
+    pub fn work(self, console: &Console, commands: Commands) -> Work {
         let (prepared, console) = (Arc::new(self), console.clone());
-        // Once, however often the server is restarted: it gives out ids.
-        let commands = Commands::new(console.clone());
         Work::default().child("api", BOUND, move |context| {
             run(prepared.clone(), Live::new(console.clone(), commands.clone()), context)
         })

@@ -2,7 +2,7 @@
 
 use super::error::{Code, PROBLEM_JSON, ProblemBody, RefusalBody};
 use super::state::ApiState;
-use super::{commands, health, history, login, metrics, orders, reads, system};
+use super::{commands, health, history, login, metrics, orders, push, reads, system};
 use actix_web::{HttpResponse, web};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -27,6 +27,7 @@ pub const PATH: &str = "/api/v1/openapi.json";
         commands::strategies::start, commands::strategies::stop, commands::strategies::params,
         commands::control::kill, commands::control::resume, commands::control::reconcile, commands::control::restart,
         commands::control::shutdown,
+        push::session::connect,
     ),
     components(schemas(ProblemBody, RefusalBody)),
     modifiers(&Bearer),
@@ -37,6 +38,7 @@ pub const PATH: &str = "/api/v1/openapi.json";
         (name = "commands", description = "What traders and admins may ask for; each is journaled and audited"),
         (name = "history", description = "What the database has"),
         (name = "system", description = "The daemon"),
+        (name = "push", description = "Snapshots and updates over a WebSocket"),
     )
 )]
 struct Document;

@@ -9,12 +9,13 @@ use super::error::{Code, Problem};
 use super::guarded::Guarded;
 use super::options::{ServerOptions, TlsFiles};
 use super::state::{ApiParts, ApiState};
-use super::{health, history, login, metrics, openapi, orders, reads, system};
+use super::{health, history, login, metrics, openapi, orders, push, reads, system};
 use actix_http::HttpService;
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_web::dev::{AppConfig, Server, ServerHandle};
 use actix_web::middleware::from_fn;
 use actix_web::{App, Handler, HttpResponse, Resource, Responder, Route, guard, web};
+use qcat_io::net::bound_send_buffer;
 use qcat_io::net::tls::{self, Stream};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -24,6 +25,8 @@ use tokio_rustls::TlsAcceptor;
 
 /// How long a connection may take to agree on TLS, and to close.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Bytes that the operating system may hold for one client; Linux doubles it for its own needs.
+const SEND_BUFFER: usize = 128 << 10;
 /// How long requests under way may take when the server is told to stop.
 const STOP: u64 = 5;
 
@@ -177,6 +180,7 @@ fn service(
             let peer = tcp.peer_addr().ok();
             // Answers are small: waiting to fill a segment only delays them.
             let _ = tcp.set_nodelay(true);
+            bound_send_buffer(&tcp, SEND_BUFFER);
             let stream = match tls {
                 None => Stream::Plain(tcp),
                 Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(tcp)).await {
@@ -262,6 +266,7 @@ fn api_routes(app: &mut web::ServiceConfig) {
         .service(resource("/api/v1/components", READ, system::components))
         .service(resource("/api/v1/components/{name}", READ, system::component))
         .configure(command_routes)
+        .service(resource("/ws", "GET", push::session::connect))
         .service(resource(openapi::PATH, READ, openapi::serve))
         .service(web::redirect("/swagger-ui", "/swagger-ui/"))
         .service(resource("/swagger-ui/{file:.*}", READ, openapi::page));

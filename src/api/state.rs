@@ -20,6 +20,7 @@ use super::error::{Code, Problem};
 use super::limit::{Limiter, RateLimit};
 use super::login::Logins;
 use super::options::ServerOptions;
+use super::push::Push;
 use super::store::StoreSlot;
 
 /// Why there is no answer from a part behind the API.
@@ -113,6 +114,8 @@ pub struct Beside {
     pub rate: Option<RateLimit>,
     /// Where all nodes count requests.
     pub cache: Option<Cache>,
+    /// Push sessions.
+    pub push: Push,
 }
 
 /// The state that all workers share.
@@ -122,6 +125,7 @@ pub struct ApiState {
     pub(super) logins: Logins,
     pub(super) watch: Arc<dyn Watch>,
     store: StoreSlot,
+    pub(super) push: Push,
     pub(super) options: ServerOptions,
     /// The limit of the API.
     pub(super) rate: RateLimit,
@@ -143,12 +147,13 @@ impl ApiState {
     /// The state of a server.
     pub fn new(parts: ApiParts, options: ServerOptions) -> ApiState {
         let minute = Duration::from_secs(60);
-        let Beside { health, rate, cache: shared } = parts.beside;
+        let Beside { health, rate, cache: shared, push } = parts.beside;
         ApiState {
             system: parts.system,
             authority: Authority::new(parts.tokens, parts.users.clone(), options.token_lifetime),
             logins: Logins::new(parts.users),
             watch: parts.watch,
+            push,
             store: parts.store,
             rate: rate.unwrap_or_else(|| RateLimit::new(options.rate)),
             probes: Limiter::new(PROBES, minute),

@@ -6,12 +6,15 @@ use super::sources::{Caches, Components, Projections, Queries, pool};
 use super::work::{self, Searches};
 use super::{Knobs, StartError};
 use crate::api::compose;
+use crate::api::live::Live;
 use crate::api::observed::Observed;
+use crate::api::push::Push;
 use crate::api::state::Beside;
 use crate::api::store::StoreSlot;
 use crate::config::Config;
 use crate::observe;
 use crate::projector::database::{self, Database};
+use qcat_actors::runtime::commands::Commands;
 use qcat_actors::runtime::console::Console;
 use qcat_actors::runtime::service::Services;
 use qcat_core::strategy::registry::Registry;
@@ -26,6 +29,8 @@ pub struct Composed {
     pub metrics: Arc<Metrics>,
     /// The database, to be told of the lane.
     pub database: Database,
+    /// The push sessions, to be told of the lane.
+    pub push: Push,
     /// Makes the work of the services, which are given the console.
     pub work: Box<dyn FnOnce(&Console) -> Services>,
 }
@@ -42,13 +47,20 @@ pub async fn services(config: &Config, knobs: Knobs, registry: Arc<Registry>) ->
     let access = knobs.logs.as_ref().map(Logs::access);
     let metrics = observe::metrics(config, knobs.logs.clone()).map_err(StartError::Thread)?;
     let cache = Cache::start(work::cache_options(config))?;
-    let store = StoreSlot::default();
+    let (store, push) = (StoreSlot::default(), Push::default());
+    metrics.add_source("push", Arc::new(push.clone()));
     let watch = Observed { metrics: Some(metrics.clone()), access };
     let shared = config.redis.addr.is_some().then(|| cache.clone());
-    let beside = Beside { health: Some(knobs.health.clone()), rate: Some(knobs.rate.clone()), cache: shared };
+    let beside = Beside {
+        health: Some(knobs.health.clone()),
+        rate: Some(knobs.rate.clone()),
+        cache: shared,
+        push: push.clone(),
+    };
     let http = compose::prepare(config, store.clone(), Arc::new(watch), beside)?;
     let database = open(config, &metrics, store.clone()).await?;
     let projections = database::work(&database, &config.database);
+    let sessions = push.clone();
     let (measured, projected, config) = (metrics.clone(), database.clone(), config.clone());
     let work = Box::new(move |console: &Console| {
         let look = Arc::new(Look::new(console.clone()));
@@ -57,17 +69,18 @@ pub async fn services(config: &Config, knobs: Knobs, registry: Arc<Registry>) ->
         measured.add_source("cache", Arc::new(Caches(cache.clone())));
         let Knobs { health, memory, .. } = knobs;
         let looked = Looked { look: look.clone(), store, cache: cache.clone(), memory: memory.clone() };
+        let commands = Commands::new(console.clone());
         Services {
-            http_server: http.work(console),
+            websocket_connections: sessions.work(Arc::new(Live::new(console.clone(), commands.clone()))),
+            http_server: http.work(console, commands),
             database: projections,
             health_checker: work::health(&config, health, looked),
             optimizer: work::searches(&config, registry, memory.clone(), Searches::default()),
             memory_manager: work::memory(memory, cache.clone(), look),
             redis_cache: work::cache(cache),
-            ..Services::default()
         }
     });
-    Ok(Composed { metrics, database, work })
+    Ok(Composed { metrics, database, push, work })
 }
 
 /// The database; whoever reads history or users has it as soon as it is open.

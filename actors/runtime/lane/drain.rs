@@ -5,7 +5,7 @@ use crate::runtime::watchdog::Phase;
 use qcat_core::command::VenueCommand;
 use qcat_core::engine::facts::Cause;
 use qcat_core::event::{Admitted, Decision, HaltReason, Input, Scope, StreamState};
-use qcat_core::id::Seq;
+use qcat_core::id::{Seq, SymbolIx};
 use qcat_core::market::MarketEvent;
 use qcat_core::time::Ts;
 use qcat_io::journal::{AppendError, Mark, Priority};
@@ -78,6 +78,7 @@ struct StepInput {
     seq: Seq,
     at: Ts,
     stream: Option<StreamState>,
+    market: Option<SymbolIx>,
     cause: Option<Cause>,
 }
 
@@ -178,6 +179,7 @@ impl Inner {
             let (seq, at) = (admitted.seq, admitted.at);
             let defines = matches!(admitted.input, Input::Definition(_));
             let stream = if let Input::Stream(state) = admitted.input { Some(state) } else { None };
+            let market = if let Input::Market(market) = &admitted.input { Some(market.symbol) } else { None };
             let cause = Cause::of(&admitted.input);
             let received = meter::received(&admitted.input);
             self.meter_admitted(&admitted);
@@ -188,7 +190,7 @@ impl Inner {
             if defines {
                 *self.universe.borrow_mut() = core.engine.universe().clone().into();
             }
-            (StepInput { seq, at, stream, cause }, core.append_decisions(seq, at, received))
+            (StepInput { seq, at, stream, market, cause }, core.append_decisions(seq, at, received))
         };
         let journaled = refused.as_ref().is_ok_and(Vec::is_empty);
         match refused {
@@ -206,10 +208,10 @@ impl Inner {
     fn after_step(&self, (input, journaled): &(StepInput, bool)) {
         {
             let core = self.core.borrow();
-            let (engine, StepInput { seq, at, stream, cause }) = (&core.engine, input);
+            let (engine, StepInput { seq, at, stream, market, cause }) = (&core.engine, input);
             let (happened, decisions) = (engine.happened(), engine.decisions());
-            let (seq, at, stream, cause) = (*seq, *at, *stream, cause.as_ref());
-            let step = Step { seq, at, stream, cause, engine, happened, decisions, journaled: *journaled };
+            let (seq, at, stream, market, cause) = (*seq, *at, *stream, *market, cause.as_ref());
+            let step = Step { seq, at, stream, market, cause, engine, happened, decisions, journaled: *journaled };
             self.taps.borrow_mut().iter_mut().for_each(|tap| tap.after_step(&step));
         }
         for (strategy, took) in self.slow.take() {

@@ -145,6 +145,8 @@ pub struct Step<'a> {
     pub at: Ts,
     /// What it told of a stream.
     pub stream: Option<StreamState>,
+    /// The symbol whose market it told of.
+    pub market: Option<SymbolIx>,
     /// What it was, where it tells something by itself.
     pub cause: Option<&'a Cause>,
     /// The engine after it.

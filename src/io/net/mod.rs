@@ -30,3 +30,10 @@ pub enum NetError {
     #[error("{path}: {reason}")]
     CaFile { path: String, reason: String },
 }
+
+/// Bounds what the operating system holds for a peer that takes nothing; it would let that grow to megabytes. Best effort.
+pub fn bound_send_buffer(stream: &tokio::net::TcpStream, bytes: usize) {
+    if let Err(error) = rustix::net::sockopt::set_socket_send_buffer_size(stream, bytes) {
+        tracing::debug!(%error, "the send buffer of a connection stays as it is");
+    }
+}
