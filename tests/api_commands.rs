@@ -22,7 +22,8 @@ use qcat_io::net::call::call;
 use qcat_io::net::tls::Connector;
 use qcat_io::net::url::Url;
 use qcat_io::secret::jwt::Tokens;
-use qcat_io::store::{self, Filter, NoObserver, Page, SqliteOptions, StoreOptions};
+use qcat_io::secret::password;
+use qcat_io::store::{self, Filter, Micros, NoObserver, Page, Role, SqliteOptions, Store, StoreOptions};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -121,6 +122,26 @@ impl Life {
         })
     }
 
+    /// Reads the audit log as an admin, page by page, until it has this many lines.
+    async fn audit_by_page(&self, lines: usize) {
+        for _ in 0..600 {
+            let (mut seqs, mut path) = (Vec::new(), "/api/v1/audit?limit=5".to_owned());
+            loop {
+                let (status, page) = self.ask("admin", ("GET", &path), None, Value::Null).await;
+                assert_eq!(status, 200, "{page}");
+                seqs.extend(page["items"].as_array().unwrap().iter().map(|row| row["seq"].as_i64().unwrap()));
+                let Some(next) = page["next"].as_str() else { break };
+                path = format!("/api/v1/audit?limit=5&cursor={next}");
+            }
+            assert!(seqs.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {seqs:?}");
+            if seqs.len() == lines {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("the audit log does not get {lines} lines");
+    }
+
     async fn end(self) {
         assert_eq!(self.daemon.stop().await, Stopped::InTime);
     }
@@ -153,12 +174,16 @@ fn limit(price: &str) -> Value {
 const ORDERS: (&str, &str) = ("POST", "/api/v1/orders");
 const ACKED: (&str, &str) = ("POST", "/api/v1/orders?wait=ack");
 
-/// The audit log, oldest first.
-async fn audit(folder: PathBuf) -> Vec<store::AuditRow> {
+async fn database(folder: &Path) -> Arc<dyn Store> {
     let second = Duration::from_secs(5);
     let path = folder.join("journal.db");
     let options = SqliteOptions { path, readers: 1, acquire_timeout: second, statement_timeout: second };
-    let store = store::open(StoreOptions::Sqlite(options), Arc::new(NoObserver)).await.unwrap();
+    store::open(StoreOptions::Sqlite(options), Arc::new(NoObserver)).await.unwrap()
+}
+
+/// The audit log, oldest first.
+async fn audit(folder: PathBuf) -> Vec<store::AuditRow> {
+    let store = database(&folder).await;
     let mut rows = store.audit(Filter::default(), Page { limit: 500, cursor: None }).await.unwrap().rows;
     store.close().await.unwrap();
     rows.reverse();
@@ -238,6 +263,7 @@ fn orders_are_placed_once_changed_and_cancelled_and_all_of_it_is_audited() {
         assert_eq!((life.held().as_str(), life.own_fills()), ("0.02", 0));
         life.trader(200, ACKED, None, market("SELL", "0.02")).await;
         until("it is not sold", || life.held() == "0").await;
+        life.audit_by_page(13).await;
         life.end().await;
 
         let rows = audit(folder.path().to_owned()).await;
@@ -275,6 +301,9 @@ fn orders_are_placed_once_changed_and_cancelled_and_all_of_it_is_audited() {
 fn a_wrong_body_is_refused_with_the_names_of_what_is_wrong() {
     run(async {
         let (folder, exchange) = (tempfile::tempdir().unwrap(), daemon::exchange(16).await);
+        let (store, secret) = (database(folder.path()).await, SecretString::from("correct horse battery"));
+        store.add_user("ann", password::hash(&secret).unwrap(), Role::Trader, Micros::new(0)).await.unwrap();
+        store.close().await.unwrap();
         let life = Life::start(&exchange, folder.path()).await;
         let with = |change: Value| {
             let mut order = market("BUY", "0.01");
@@ -322,8 +351,14 @@ fn a_wrong_body_is_refused_with_the_names_of_what_is_wrong() {
         let (status, answer) = life.ask("viewer", ORDERS, None, market("BUY", "0.01")).await;
         assert_eq!((status, &answer["code"]), (403, &json!("forbidden")));
         assert_eq!(life.own_fills(), 0);
+        for (password, status) in [("correct horse battery", 200), ("another horse battery", 401)] {
+            let login = json!({ "name": "ann", "password": password });
+            assert_eq!(life.ask("viewer", ("POST", "/api/v1/auth/login"), None, login).await.0, status);
+        }
         life.end().await;
-        assert_eq!(audit(folder.path().to_owned()).await, [], "what is not understood reaches no engine");
+        let rows = audit(folder.path().to_owned()).await;
+        let told: Vec<(&str, &str, &str)> = rows.iter().map(|r| (&*r.command, &*r.actor, &*r.role)).collect();
+        assert_eq!(told, [("login", "ann", "trader")], "what is not understood reaches no engine");
     });
 }
 

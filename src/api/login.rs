@@ -12,10 +12,12 @@ use super::limit::{Key, Limiter};
 use super::openapi::Problems;
 use super::state::{ApiState, Users};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use qcat_io::clock::{Clock, SystemClock};
 use qcat_io::secret::password;
-use qcat_io::store::User;
+use qcat_io::store::{AuditRow, User};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -118,6 +120,27 @@ fn time(seconds: u64) -> String {
     qcat_io::clock::text(qcat_core::time::Ts::from_millis(seconds.saturating_mul(1_000)))
 }
 
+/// Puts a login into the audit log.
+async fn record(state: &ApiState, user: &User, request: &str, address: Option<IpAddr>) {
+    let Ok(store) = state.store() else { return };
+    let row = AuditRow {
+        id: format!("login-{request}").into(),
+        actor: user.name.clone(),
+        role: user.role.word().into(),
+        source: address.map_or_else(|| "unknown".into(), |address| address.to_string().into()),
+        command: "login".into(),
+        arguments: "{}".into(),
+        idempotency_key: None,
+        outcome: "accepted".into(),
+        at: SystemClock::new().wall().into(),
+        engine: None,
+        seq: 0,
+    };
+    if let Err(error) = store.record_audit(vec![row]).await {
+        tracing::warn!(code = "login_not_recorded", user = %user.name, %error, "a login is not in the audit log");
+    }
+}
+
 /// Gives a token for a name and a password.
 #[utoipa::path(post, path = "/api/v1/auth/login", tag = "auth", request_body = Login,
     responses((status = 200, description = "a token", body = Token), Problems))]
@@ -126,8 +149,9 @@ pub async fn login(
     state: web::Data<ApiState>,
     Json(login): Json<Login>,
 ) -> Result<HttpResponse, Problem> {
-    let remote = request.extensions().get::<Visit>().and_then(|visit| visit.remote);
-    let remote = remote.map_or(Key::Rest, Key::address);
+    let visit = request.extensions().get::<Visit>().map(|visit| (visit.id.clone(), visit.remote));
+    let (id, address) = visit.ok_or_else(|| Problem::new(Code::Internal, "the request has no origin"))?;
+    let remote = address.map_or(Key::Rest, Key::address);
     let user = match state.logins.check(&login, remote).await {
         Ok(user) => user,
         Err(problem) => {
@@ -135,6 +159,7 @@ pub async fn login(
             return Err(problem);
         }
     };
+    record(&state, &user, &id, address).await;
     let (token, expires) = state.authority.issue(&user.name, user.role, user.token_version);
     let token = Token {
         token: token.expose_secret().to_owned(),

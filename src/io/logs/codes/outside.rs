@@ -55,6 +55,12 @@ pub(super) const JOURNAL: &[Code] = &[
     code(Level::Warn, "stop_asked", "A person asked for a stop over HTTP.", "Nothing."),
     code(
         Level::Warn,
+        "login_not_recorded",
+        "A login is not in the audit log: the database did not take it.",
+        "Nothing; this line is the record.",
+    ),
+    code(
+        Level::Warn,
         "stop_not_journaled",
         "A stop that a person asked for is not in the journal, so not in the audit log.",
         "Nothing; this line is the record.",
