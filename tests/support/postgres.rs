@@ -210,8 +210,12 @@ impl Postgres {
     /// Ends it without a word to anybody.
     pub fn kill(&mut self) {
         let Some(mut child) = self.child.take() else { return };
+        // Its sessions, too: those of a server whose first process is gone answer on while they are busy.
+        let sessions = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id())).unwrap_or_default();
         signal(child.id(), "KILL");
         child.wait().expect("waited");
+        // Some are gone by now.
+        let _ = Command::new("kill").arg("-KILL").args(sessions.split_whitespace()).stderr(Stdio::null()).status();
     }
 
     /// Ends it in order.
