@@ -8,12 +8,14 @@ use qcat::wire::Composition;
 use qcat::{compare, config, sim};
 use qcat_actors::runtime::component::{Component, ComponentView};
 use qcat_actors::runtime::lane::{Step, Tap};
+use qcat_actors::runtime::stop::StopState;
 use qcat_core::event::{Decision, RunnerState};
 use qcat_core::id::{AccountIx, StrategyIx};
 use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// The only account.
 pub const ACCOUNT: AccountIx = AccountIx(0);
@@ -126,14 +128,30 @@ impl World {
         tree.components.into_iter().find(|view| view.name == component).unwrap()
     }
 
+    /// The books differ so when the user stream ends. The exchange lives on: what is left there, such as a stop that protects a
+    /// position, may trade while the other components stop.
+    async fn differences_at_the_end(&self) -> Vec<String> {
+        let console = self.daemon.system().console();
+        let deaf = || {
+            let report = console.stop_report()?;
+            let orders = report.components.iter().find(|status| status.component == Component::OrderManagers)?;
+            (!matches!(orders.state, StopState::Pending | StopState::Running)).then_some(())
+        };
+        while deaf().is_none() || !self.daemon.lane().is_idle() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let fills = self.daemon.fills();
+        self.exchange.server.exchange(|exchange, _, _| {
+            self.daemon.lane().read(|engine| compare::differences(engine, &fills, exchange.venue(), ACCOUNT))
+        })
+    }
+
     /// Stops, and compares every book with the exchange's.
     pub async fn stop_and_compare(&self) {
-        assert_eq!(self.daemon.stop().await, Stopped::InTime);
-        let fills = self.daemon.fills();
-        let differences = self.exchange.server.exchange(|exchange, _, _| {
-            self.daemon.lane().read(|engine| compare::differences(engine, &fills, exchange.venue(), ACCOUNT))
-        });
+        let (stopped, differences) = tokio::join!(self.daemon.stop(), self.differences_at_the_end());
+        assert_eq!(stopped, Stopped::InTime);
         assert!(differences.is_empty(), "{differences:#?}");
+        let fills = self.daemon.fills();
         // Every strategy holds what its own fills come to, and nothing was left to the reserved one.
         let symbol = fills.first().unwrap().symbol;
         for strategy in 0..=self.daemon.lane().read(|engine| engine.config().strategies.len() as u16) {
