@@ -146,7 +146,8 @@ fn every_path_asks_for_the_role_that_it_should() {
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.len() > 15, "{paths:?}");
     let mut commands = 0;
-    for (path, methods) in paths {
+    // A push session shows its token in its first message: `tests/push.rs`.
+    for (path, methods) in paths.iter().filter(|(path, _)| *path != "/ws") {
         for (method, operation) in methods.as_object().expect("methods") {
             let (method, filled) = (method.to_uppercase(), path.replace(['{', '}'], ""));
             let body = ["POST", "PUT", "PATCH"].contains(&method.as_str()).then_some(&b"{}"[..]);

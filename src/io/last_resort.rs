@@ -31,8 +31,9 @@ const AT_ONCE: usize = 8;
 const REQUEST: Duration = Duration::from_millis(1_500);
 /// Between two rounds over what is not cancelled yet.
 const PAUSE: Duration = Duration::from_millis(200);
-/// An order that the exchange does not know may still be on its way to it: it is gone when this many rounds have not found it.
-const ROUNDS_UNKNOWN: u32 = 3;
+/// An order that the exchange does not know may still be on its way to it, and a slow exchange takes seconds: it is gone when this
+/// many rounds have not found it.
+const ROUNDS_UNKNOWN: u32 = 12;
 
 /// The way to the exchange.
 #[derive(Debug, Clone)]
