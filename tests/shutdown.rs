@@ -18,7 +18,7 @@ use qcat::wire::Composition;
 use qcat_actors::runtime::component::{Component, ComponentState};
 use qcat_actors::runtime::service::{ServiceContext, Services, Work};
 use qcat_actors::runtime::stop::StopState;
-use qcat_core::command::{Answer, CommandKind, Query};
+use qcat_core::command::{Answer, Query};
 use qcat_core::event::{Decision, HaltReason, Input};
 use qcat_core::id::AccountIx;
 use qcat_core::strategy::registry::Registry;
@@ -96,10 +96,10 @@ fn logged(log: &str) -> Vec<(Component, u64)> {
     log.lines().filter_map(line).collect()
 }
 
-/// Commands that were decided after the word to stop: those that add risk, and cancels.
-fn after_the_word(journal: &Path) -> (usize, usize) {
+/// Commands that add risk and were decided after the word to stop.
+fn after_the_word(journal: &Path) -> usize {
     let mut reader = Reader::open(Arc::new(RealDisk), journal).unwrap();
-    let (mut told, mut adds, mut cancels) = (false, 0, 0);
+    let (mut told, mut adds) = (false, 0);
     while let Some(entry) = reader.next_entry().unwrap() {
         match entry {
             Entry::Input(admitted) => {
@@ -109,14 +109,13 @@ fn after_the_word(journal: &Path) -> (usize, usize) {
                 for decision in &decisions {
                     let Decision::Command(command) = decision else { continue };
                     adds += usize::from(command.kind.adds_risk());
-                    cancels += usize::from(matches!(command.kind, CommandKind::Cancel { .. }));
                 }
             }
             _ => {}
         }
     }
     assert!(told, "the stop is not in the journal");
-    (adds, cancels)
+    adds
 }
 
 #[test]
@@ -156,8 +155,8 @@ fn under_load_thirteen_components_stop_in_order_and_it_can_be_watched() {
         );
         assert!(took.iter().all(|(_, took)| *took <= 10_000) && took.iter().any(|(_, took)| *took > 0), "{took:?}");
 
-        let (adds, cancels) = after_the_word(&daemon.journal());
-        assert!(adds == 0 && cancels > 0, "{adds} commands with new risk, {cancels} cancels");
+        // Whether an entry rests at that moment is the market's affair: what rested was cancelled.
+        assert_eq!(after_the_word(&daemon.journal()), 0, "commands with new risk");
         assert_eq!(open_orders(&exchange), 0);
     });
 }
